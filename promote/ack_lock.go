@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package promote
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"highwater/mysqlcheck"
+)
+
+const (
+	// lockLimit bounds how long the sessions of a locked account may take to go.
+	// A killed dump thread is gone in milliseconds, also one that is stuck in a
+	// write to a frozen replica; on MySQL that of a replica that acknowledges takes
+	// up to a second.
+	lockLimit = 5 * time.Second
+	// loginPatience is how long a login that was under way when an account was
+	// locked may take to say whose it is; then it is killed.
+	loginPatience = 200 * time.Millisecond
+)
+
+// ErrNoAccount says that a server has no account of that name, so none could be
+// locked.
+var ErrNoAccount = errors.New("no such replication account")
+
+// ErrForeignAcker says that somebody acknowledges by an account that is none of
+// those which were locked.
+type ErrForeignAcker struct{ Users []string }
+
+// Error names the accounts.
+func (e ErrForeignAcker) Error() string {
+	return fmt.Sprintf("a replica acknowledges by an account that is not of any node (dump threads of %q)", e.Users)
+}
+
+// Dump is a thread that sends the binary log to somebody.
+type Dump struct {
+	ID         uint64 // of the connection
+	User, Host string
+	// ServerUUID is the reader's own word. MariaDB does not keep it.
+	ServerUUID string
+	// Acks says that the reader acknowledges; AcksKnown that the server tells.
+	// MariaDB does only with performance_schema on.
+	Acks, AcksKnown bool
+}
+
+// Dumps lists who reads the binary log.
+func (s *Server) Dumps(ctx context.Context) ([]Dump, error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list dump threads: %w", err)
+	}
+	defer c.close()
+	dumps, err := c.dumps(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list dump threads: %w", err)
+	}
+	return dumps, nil
+}
+
+func (c *session) dumps(ctx context.Context) ([]Dump, error) {
+	list, err := mysqlcheck.Dumps(ctx, c.conn, c.version)
+	if err != nil {
+		return nil, err
+	}
+	// A replica introduces itself with user variables before it asks for the log.
+	variables := make(map[uint64]map[string]string)
+	err = c.query(ctx, mysqlcheck.StmtDumpVariables, nil, func(rows *sql.Rows) error {
+		var id uint64
+		var name, value string
+		if err := rows.Scan(&id, &name, &value); err != nil {
+			return err
+		}
+		if variables[id] == nil {
+			variables[id] = make(map[string]string)
+		}
+		variables[id][name] = value
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	dumps := make([]Dump, 0, len(list))
+	for _, t := range list {
+		of, known := variables[t.ID]
+		d := Dump{ID: t.ID, User: t.User, Host: t.Host, AcksKnown: known || c.version.Flavor == mysqlcheck.MySQL}
+		for name, value := range of {
+			switch name {
+			case "replica_uuid", "slave_uuid":
+				d.ServerUUID = value
+			case "rpl_semi_sync_replica", "rpl_semi_sync_slave":
+				d.Acks = d.Acks || value != "0"
+			}
+		}
+		dumps = append(dumps, d)
+	}
+	return dumps, nil
+}
+
+// LockReplica makes it impossible for the node whose replication account is
+// user to read from this server, and thus to acknowledge, until
+// [Server.UnlockReplica]: it locks the account, on every host that it is for,
+// ends its dump threads and every other session of it, and sees them gone. On an
+// error the account may be locked, and nothing may be concluded.
+//
+// A kill alone would not do: the replica is back within a second (measured on
+// both flavours). Nor is it enough to end what is a dump thread by then: a
+// receiver that has logged in becomes one a moment later. And a login that was
+// past the check of the lock when that came must have shown whose it is.
+//
+// The lock is not in the binary log, so it makes no GTID and concerns this
+// server alone; it outlasts a restart, and it goes along with CLONE and
+// backups. It does not wait for an acknowledgement, nor behind commits that do
+// (both measured). The server must accept writes; [Server.LockAll] is for one
+// that does not yet. It returns [ErrNoAccount] if there is no such account.
+func (s *Server) LockReplica(ctx context.Context, user string) error {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("lock account %s: %w", user, err)
+	}
+	defer c.close()
+	if err := c.reap(ctx); err != nil { // perhaps an unlock
+		return fmt.Errorf("lock account %s: %w", user, err)
+	}
+	if err := c.setLocks(ctx, []string{user}, true); err != nil {
+		return fmt.Errorf("lock account %s: %w", user, err)
+	}
+	if err := c.endAccounts(ctx, []string{user}); err != nil {
+		return fmt.Errorf("lock account %s: %w", user, err)
+	}
+	return nil
+}
+
+// UnlockReplica lets the node read again. Its receiver comes back by itself. It
+// must not run beside [Server.LockReplica] of the same account.
+func (s *Server) UnlockReplica(ctx context.Context, user string) error {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("unlock account %s: %w", user, err)
+	}
+	defer c.close()
+	if err := c.reap(ctx); err != nil {
+		return fmt.Errorf("unlock account %s: %w", user, err)
+	}
+	if err := c.setLocks(ctx, []string{user}, false); err != nil {
+		return fmt.Errorf("unlock account %s: %w", user, err)
+	}
+	return nil
+}
+
+// LockAll is [Server.LockReplica] for the accounts of all other nodes, for the
+// start of a term: on a server that is still read-only, after
+// [Server.EnableSource] and before writes open. It returns [ErrForeignAcker] if
+// somebody acknowledges who has none of these accounts.
+//
+// MySQL refuses to change an account under super_read_only, whoever asks. So
+// super_read_only, not read_only, is off for as long as that takes: that still
+// binds everybody but administrators, and whose commits slip through wait for
+// acknowledgements like all others. MariaDB, which has only read_only, lets an
+// account with READ_ONLY ADMIN do it.
+func (s *Server) LockAll(ctx context.Context, users []string) error {
+	ctx, c, end, err := s.start(ctx, "lock replicas", rankPromote)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if err := c.lockAll(ctx, users); err != nil {
+		return fmt.Errorf("lock replicas: %w", err)
+	}
+	return nil
+}
+
+func (c *session) lockAll(ctx context.Context, users []string) error {
+	err := c.belowSuperReadOnly(ctx, func() error { return c.setLocks(ctx, users, true) })
+	if err != nil {
+		return err
+	}
+	if err := c.endAccounts(ctx, users); err != nil {
+		return err
+	}
+	return c.noForeignAcker(ctx, users)
+}
+
+// belowSuperReadOnly runs do with super_read_only off, if it is on, and read_only
+// on all the while. Afterwards it is on again, whatever happened.
+func (c *session) belowSuperReadOnly(ctx context.Context, do func() error) (err error) {
+	st, err := c.state(ctx)
+	if err != nil {
+		return err
+	}
+	if _, ok := c.version.SQL(mysqlcheck.StmtReadOnlyMost); !ok || !st.readOnly {
+		return do()
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.server.cfg.FenceTimeout)
+		defer cancel()
+		back, backErr := c.server.connect(ctx)
+		if backErr == nil {
+			defer back.discard() // it has a lock_wait_timeout of its own
+			backErr = back.exec(ctx, mysqlcheck.StmtReadOnly, max(1, int(c.server.cfg.FenceTimeout/time.Second)))
+		}
+		if backErr != nil {
+			err = errors.Join(err, fmt.Errorf("set super_read_only again: %w", backErr))
+		}
+	}()
+	if err := c.exec(ctx, mysqlcheck.StmtReadOnlyMost); err != nil {
+		return err
+	}
+	return do()
+}
+
+// account is one account of a user.
+type account struct {
+	host   string
+	locked bool
+}
+
+func (c *session) accounts(ctx context.Context, user string) ([]account, error) {
+	var list []account
+	err := c.query(ctx, mysqlcheck.StmtAccounts, []any{user}, func(rows *sql.Rows) error {
+		var a account
+		if err := rows.Scan(&a.host, &a.locked); err != nil {
+			return err
+		}
+		list = append(list, a)
+		return nil
+	})
+	return list, err
+}
+
+// setLocks locks or unlocks all accounts of the users, and reads that back.
+func (c *session) setLocks(ctx context.Context, users []string, locked bool) error {
+	statement := mysqlcheck.StmtUnlockAccount
+	if locked {
+		statement = mysqlcheck.StmtLockAccount
+	}
+	quiet, err := c.server.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer quiet.discard() // it does not log what it does
+	if err := quiet.exec(ctx, mysqlcheck.StmtNoBinlog); err != nil {
+		return err
+	}
+	for _, user := range users {
+		list, err := c.accounts(ctx, user)
+		if err != nil {
+			return err
+		}
+		if len(list) == 0 {
+			return fmt.Errorf("%w: %q", ErrNoAccount, user)
+		}
+		for _, a := range list {
+			// Also if it is so already: by the table, which the server reads once.
+			if err := quiet.exec(ctx, statement, user, a.host); err != nil {
+				return err
+			}
+		}
+		if list, err = c.accounts(ctx, user); err != nil {
+			return err
+		}
+		if len(list) == 0 || slices.ContainsFunc(list, func(a account) bool { return a.locked != locked }) {
+			return fmt.Errorf("account %q did not stay as it was set", user)
+		}
+	}
+	return nil
+}
+
+// endAccounts ends all sessions of the users, whose accounts are locked, and
+// returns when they are gone and no login is under way that may be theirs.
+func (c *session) endAccounts(ctx context.Context, users []string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, lockLimit, errors.New("its sessions are still there"))
+	defer cancel()
+	var logins map[uint64]bool // under way since before the lock
+	begin := mysqlcheck.Boottime()
+	killed := make(map[uint64]bool)
+	for {
+		list, err := mysqlcheck.Threads(ctx, c.conn, c.version)
+		if err != nil {
+			return err
+		}
+		first := logins == nil
+		if first {
+			logins = make(map[uint64]bool)
+		}
+		left := 0
+		for _, t := range list {
+			if first && t.User == "" {
+				logins[t.ID] = true
+			}
+			login := t.User == "" && logins[t.ID]
+			if !login && !slices.Contains(users, t.User) {
+				continue
+			}
+			left++
+			if killed[t.ID] || login && mysqlcheck.Boottime()-begin < loginPatience {
+				continue
+			}
+			if err := c.kill(ctx, t.ID); err != nil {
+				return err
+			}
+			killed[t.ID] = true
+		}
+		if left == 0 {
+			return nil
+		}
+		if err := sleep(ctx, pollMin); err != nil {
+			return err
+		}
+	}
+}
+
+// noForeignAcker returns [ErrForeignAcker] if somebody acknowledges who has none
+// of the users' accounts.
+func (c *session) noForeignAcker(ctx context.Context, users []string) error {
+	dumps, err := c.dumps(ctx)
+	if err != nil {
+		return err
+	}
+	st, err := c.sourceState(ctx)
+	if err != nil {
+		return err
+	}
+	var foreign []string
+	for _, d := range dumps {
+		if !slices.Contains(users, d.User) && (d.Acks || !d.AcksKnown && st.Clients > 0) {
+			foreign = append(foreign, d.User)
+		}
+	}
+	if len(foreign) == 0 {
+		return nil
+	}
+	slices.Sort(foreign)
+	return ErrForeignAcker{slices.Compact(foreign)}
+}
