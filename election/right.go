@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package election
+
+import "time"
+
+// passPause is the pause between two attempts to pass on a right that is of no use here.
+const passPause = time.Second
+
+// seek asks an exclusive authority for the right.
+func (m *Machine) seek() {
+	if m.authority.Exclusive() {
+		m.do(Seek{})
+	}
+}
+
+// handOver passes the right on to a node that can use it. The VIP is off here, or the server gone.
+func (m *Machine) handOver(now Instant, to string) {
+	if to != "" && to != m.cfg.Node && m.authority.Exclusive() {
+		m.passedAt = now
+		m.do(HandOver{To: to})
+	}
+}
+
+// rightChanged acts on what the quorum says of the right.
+func (m *Machine) rightChanged(now Instant) {
+	held := m.authority.Right(now, Active).Held
+	switch {
+	case !held:
+		m.gained = 0
+	case m.gained == 0:
+		m.gained = now
+	}
+	switch m.role {
+	case RoleReplica:
+		if held || m.authority.Silent() {
+			m.router.Hasten(now) // nobody else who may be primary is there, whatever the wire says
+			m.tick(now)
+		}
+		if held {
+			m.useRight(now)
+		}
+	case RoleHeld, RoleStarting:
+		if held {
+			m.passOn(now)
+		}
+	case RoleCandidate, RolePromoting:
+		if !held {
+			m.withdraw(now, CodeRightLost)
+		}
+	case RoleResuming:
+		m.tryResume(now)
+	}
+}
+
+// leaseGoneByRight counts from when this node got the right: nobody has renewed since, whoever
+// was heard and when. Of two clocks one may be slow and the other fast.
+func (m *Machine) leaseGoneByRight() Instant {
+	return m.gained.Add(m.leaseEnds() * 100 / (100 - driftPercent))
+}
+
+// unheardTerm reports whether somebody was made primary after the one that this node takes for
+// it. Whether that one opened, or who did before it, nobody has told this node: then no word of
+// the old primary makes the wait for the last lease shorter.
+func (m *Machine) unheardTerm() bool {
+	term, _ := m.authority.Holder()
+	return term > m.term
+}
+
+// useRight does with the right what this replica got it for: stand, adopt, or give it back.
+func (m *Machine) useRight(now Instant) {
+	m.tryAdopt(now)
+	if m.role != RoleReplica {
+		return
+	}
+	if m.wanting && m.router.State() == Backup {
+		cause := m.silenceCause()
+		if m.gate(now) {
+			m.stand(now, m.router.Stand(now), cause)
+			return
+		}
+	}
+	m.passOn(now)
+}
+
+// passOn gives a right that is of no use here to the primary, whose supervisor has only
+// restarted, or to a host that could become primary.
+func (m *Machine) passOn(now Instant) {
+	if m.passedAt.within(passPause, now) {
+		return
+	}
+	if p := m.peer(m.primary); p != nil && m.fresh(p, now) && p.state.Alive &&
+		(p.state.Role == RolePrimary || p.state.Role == RoleResuming) && m.farewell != m.term {
+		m.handOver(now, p.Name)
+		return
+	}
+	if m.term == 0 && len(m.missing(now)) == 0 {
+		if code, node, _ := m.adoptable(); code == "" { // a first start, and the one that is to be adopted asks for it
+			m.handOver(now, node)
+			return
+		}
+	}
+	if code, _ := m.door2(now); code != "" || m.role != RoleReplica || now < m.standBack {
+		m.handOver(now, m.successor(now))
+	}
+}
+
+// recordChanged takes in the cluster record. It says who may open, not who has: only a node that
+// is primary, or about to be, is deposed by it, and nobody takes the new name for a primary, or
+// tells it on, before that one says so itself. Its promotion may fail.
+func (m *Machine) recordChanged(now Instant, e RecordChanged) {
+	m.bumpPromise(e.Term)
+	if e.Term <= m.term || e.Primary == m.cfg.Node {
+		return
+	}
+	switch m.role {
+	case RolePrimary, RoleClaiming, RoleResuming:
+		m.giveUp(now, CodeDeposed)
+	}
+}
+
+// establish makes the term known before anything opens. An authority that is not exclusive
+// has nobody to make it known to.
+func (m *Machine) establish(wait Instant) {
+	c := &m.contest
+	if !m.authority.Exclusive() {
+		m.open(wait)
+		return
+	}
+	c.establish, c.wait = m.next(), wait
+	m.do(Establish{Token: c.establish, Term: c.term})
+}
+
+// raising is a term in which this primary overtakes a promise, before it is known.
+type raising struct {
+	token Token // awaited, 0 none
+	term  uint64
+	node  string // whose promise
+}
+
+// raise makes a higher term of this primary known before it takes it. What the record says is all
+// that others go by who do not hear it.
+func (m *Machine) raise(now Instant, term uint64, node string) {
+	if m.raising.token == 0 && m.authority.Right(now, Active).Held {
+		m.raising = raising{token: m.next(), term: term, node: node}
+		m.do(Establish{Token: m.raising.token, Term: term})
+	}
+}
+
+func (m *Machine) establishEnded(now Instant, e EstablishEnded) {
+	c := &m.contest
+	switch {
+	case awaited(e.Token, m.raising.token):
+		r := m.raising
+		m.raising = raising{}
+		if e.Err == "" && m.role == RolePrimary && r.term > m.term {
+			m.raised(r.term, r.node)
+		}
+	case awaited(e.Token, m.adopting):
+		m.adopting = 0
+		m.tryAdopt(now)
+	case awaited(e.Token, c.establish):
+		c.establish = 0
+		switch {
+		case m.role != RolePromoting:
+		case e.Err != "":
+			m.withdrawInFavour(now, 3, CodeRightLost, e.Err)
+		default:
+			m.open(c.wait)
+		}
+	}
+}
