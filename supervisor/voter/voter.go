@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package voter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"highwater/election"
+	"highwater/election/quorum"
+	"highwater/supervisor/raftlog"
+)
+
+// Config is what a [Voter] needs.
+type Config struct {
+	Quorum quorum.Config
+	Dir    string // state_dir; the log lies in raft/ below it
+
+	Now  func() election.Instant
+	Post func(context.Context, election.Event)     // to the loop
+	Send func(to string, data []byte, urgent bool) // to another node's core; never waits
+	Log  *slog.Logger
+}
+
+// logDir is where the log lies in state_dir.
+const logDir = "raft"
+
+// inputQueue bounds what waits for the core. A full queue drops what the network brings, which raft tolerates, and
+// lets the rest of the program wait.
+const inputQueue = 256
+
+// Voter is this node's part of the quorum.
+type Voter struct {
+	cfg    Config
+	core   *quorum.Core
+	disk   *raftlog.Log
+	inputs chan input
+	stores chan quorum.Store
+	stored chan uint64 // of the newest that is done
+	failed chan error
+
+	record  atomic.Pointer[election.ClusterRecord]
+	state   atomic.Pointer[State]
+	dropped atomic.Uint64
+
+	// What follows belongs to Run's goroutine.
+	told       election.RightChanged
+	leaderless election.Instant // since then nobody has led, as far as this node knows; 0: somebody does
+	wish       election.Instant // the last Seek; 0 none
+	pending    *proposal
+}
+
+// State is what other goroutines may know.
+type State struct {
+	quorum.Status
+	Right  election.RightChanged
+	Leader string
+}
+
+// proposal is a change of the record that is under way.
+type proposal struct {
+	record election.ClusterRecord
+	ended  func(ctx context.Context, err error)
+}
+
+// input is what wakes the core: one of quorum's inputs, or a request of this program.
+type input struct {
+	quorum quorum.Input
+	call   func(ctx context.Context, now election.Instant)
+}
+
+// Open reads what an earlier process left, and votes for nobody yet.
+func Open(c Config) (*Voter, error) {
+	disk, restored, err := raftlog.Open(filepath.Join(c.Dir, logDir), raftlog.Identity{Cluster: c.Quorum.Cluster, Node: c.Quorum.Node})
+	if err != nil {
+		return nil, fmt.Errorf("open the quorum's log: %w", err)
+	}
+	v := &Voter{
+		cfg: c, disk: disk, inputs: make(chan input, inputQueue),
+		stores: make(chan quorum.Store, inputQueue), stored: make(chan uint64, 1), failed: make(chan error, 1),
+	}
+	kept, err := fromDisk(restored)
+	if err == nil {
+		v.core, err = quorum.New(c.Quorum, kept, c.Now())
+	}
+	if err == nil {
+		_, data := v.core.Record()
+		err = v.take(data)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start the quorum: %w", err), disk.Close())
+	}
+	v.state.Store(&State{Status: v.core.Status()})
+	return v, nil
+}
+
+// Close gives the log back.
+func (v *Voter) Close() error { return v.disk.Close() }
+
+// Record returns the cluster record as it is applied here; it may be old unless this node has the right.
+func (v *Voter) Record() election.ClusterRecord { return *v.record.Load() }
+
+// State returns the core's state as of the last step.
+func (v *Voter) State() State { return *v.state.Load() }
+
+// Dropped counts messages that came while too much was waiting.
+func (v *Voter) Dropped() uint64 { return v.dropped.Load() }
+
+// Receive takes in messages of another node's core, whom the channel has authenticated.
+func (v *Voter) Receive(from string, messages [][]byte) {
+	for _, m := range messages {
+		select {
+		case v.inputs <- input{quorum: quorum.Received{From: from, Message: m}}:
+		default:
+			v.dropped.Add(1)
+		}
+	}
+}
+
+// Seek asks for the right. It has to be repeated, or it lapses.
+func (v *Voter) Seek(ctx context.Context) {
+	v.ask(ctx, func(ctx context.Context, now election.Instant) {
+		if v.wish == 0 {
+			v.step(ctx, now, quorum.Seek{})
+		}
+		v.wish = now
+	})
+}
+
+// HandOver passes the right on. The caller holds neither the VIP nor a server that can write.
+func (v *Voter) HandOver(ctx context.Context, to string) {
+	v.ask(ctx, func(ctx context.Context, now election.Instant) {
+		v.wish = 0
+		v.step(ctx, now, quorum.HandOver{To: to})
+	})
+}
+
+// Establish makes this node the primary of a term in the record. ended is called once its fate is known.
+func (v *Voter) Establish(ctx context.Context, term uint64, move election.Move, ended func(context.Context, error)) {
+	v.ask(ctx, func(ctx context.Context, now election.Instant) {
+		record := v.Record()
+		if record.Term == term && record.Primary == v.cfg.Quorum.Node {
+			ended(ctx, nil)
+			return
+		}
+		next, err := record.BeginTerm(term, v.cfg.Quorum.Node, move)
+		if err != nil {
+			ended(ctx, err)
+			return
+		}
+		v.propose(ctx, now, next, ended)
+	})
+}
+
+// ask has a request carried out by the goroutine that owns the core.
+func (v *Voter) ask(ctx context.Context, call func(context.Context, election.Instant)) {
+	select {
+	case v.inputs <- input{call: call}:
+	case <-ctx.Done():
+	}
+}
+
+// errBusy refuses a second proposal before the first one's fate is known.
+var errBusy = errors.New("another change of the cluster record is under way")
+
+func (v *Voter) propose(ctx context.Context, now election.Instant, next election.ClusterRecord, ended func(context.Context, error)) {
+	if v.pending != nil {
+		ended(ctx, errBusy)
+		return
+	}
+	data, err := next.Encode()
+	if err != nil {
+		ended(ctx, err)
+		return
+	}
+	v.pending = &proposal{record: next, ended: ended}
+	v.step(ctx, now, quorum.Propose{Version: next.Revision, Data: data})
+}
+
+// Run takes part until ctx ends.
+func (v *Voter) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return v.write(ctx) })
+	g.Go(func() error { return v.run(ctx) })
+	if err := g.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (v *Voter) run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if record := v.Record(); record.Term != 0 {
+		v.cfg.Post(ctx, election.RecordChanged{Term: record.Term, Primary: record.Primary})
+	}
+	v.step(ctx, v.cfg.Now(), quorum.Tick{})
+	for {
+		timer.Reset(max(0, v.deadline().Sub(v.cfg.Now())))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case err := <-v.failed:
+			return err
+		case in := <-v.inputs:
+			v.handle(ctx, in)
+		case token := <-v.stored:
+			v.step(ctx, v.cfg.Now(), quorum.Stored{Token: token})
+		case <-timer.C:
+			// What has arrived counts before the clock does.
+			for range len(v.inputs) {
+				v.handle(ctx, <-v.inputs)
+			}
+			v.step(ctx, v.cfg.Now(), quorum.Tick{})
+		}
+	}
+}
+
+func (v *Voter) handle(ctx context.Context, in input) {
+	if in.call != nil {
+		in.call(ctx, v.cfg.Now())
+		return
+	}
+	v.step(ctx, v.cfg.Now(), in.quorum)
+}
+
+// deadline is when the core or this package wants to be woken.
+func (v *Voter) deadline() election.Instant {
+	d := v.core.Deadline()
+	if v.wish != 0 {
+		d = soonest(d, v.wish.Add(v.wishAge()))
+	}
+	if v.told.Held {
+		d = soonest(d, v.told.Until)
+	}
+	if v.leaderless != 0 && !v.told.Silent {
+		d = soonest(d, v.leaderless.Add(v.cfg.Quorum.Promise()))
+	}
+	if d == 0 {
+		return v.cfg.Now().Add(time.Hour)
+	}
+	return d
+}
+
+func soonest(a, b election.Instant) election.Instant {
+	if a == 0 || b < a {
+		return b
+	}
+	return a
+}
+
+// wishAge is how long a Seek counts.
+func (v *Voter) wishAge() time.Duration { return 2 * v.cfg.Quorum.Promise() }
+
+func (v *Voter) step(ctx context.Context, now election.Instant, in quorum.Input) {
+	v.carryOut(ctx, v.core.Step(now, in))
+	if v.wish != 0 && now >= v.wish.Add(v.wishAge()) {
+		v.wish = 0
+		v.carryOut(ctx, v.core.Step(now, quorum.Rest{}))
+	}
+	v.tell(ctx, now)
+}
+
+func (v *Voter) carryOut(ctx context.Context, out quorum.Output) {
+	for _, s := range out.Stores {
+		select {
+		case v.stores <- s:
+		case <-ctx.Done():
+			return
+		}
+	}
+	for _, m := range out.Messages {
+		v.cfg.Send(m.To, m.Data, m.Urgent)
+	}
+	for _, a := range out.Applied {
+		if err := v.take(a.Data); err != nil {
+			v.fail(err)
+			return
+		}
+		record := v.record.Load()
+		v.cfg.Post(ctx, election.RecordChanged{Term: record.Term, Primary: record.Primary})
+	}
+	for _, e := range out.Events {
+		v.event(ctx, e)
+	}
+}
+
+func (v *Voter) event(ctx context.Context, e quorum.Event) {
+	switch e := e.(type) {
+	case quorum.BecameLeader:
+		v.cfg.Log.Info("quorum.leads", "raft_term", e.Term)
+	case quorum.LostLead:
+		v.cfg.Log.Info("quorum.lost", "raft_term", e.Term)
+	case quorum.HandOverEnded:
+		v.cfg.Log.Warn("quorum.not_handed_over", "peer", e.To, "raft_term", e.Term, "reason", string(e.Reason))
+	case quorum.MemberChanged:
+		v.cfg.Log.Info("quorum.member", "peer", e.Member.Name, "change", string(e.Change))
+	case quorum.Decided:
+		p := v.pending
+		if p == nil || p.record.Revision != e.Version {
+			return
+		}
+		v.pending = nil
+		var err error
+		if e.Outcome != quorum.OutcomeApplied {
+			err = fmt.Errorf("the change of the cluster record was %s %s", e.Outcome, e.Reason)
+		}
+		p.ended(ctx, err)
+	case quorum.Failed:
+		v.fail(e.Err)
+	}
+}
+
+// take makes data the record; nil is the record of a cluster that has never had a primary.
+func (v *Voter) take(data []byte) error {
+	if len(data) == 0 {
+		var members []election.ClusterMember
+		for _, m := range v.cfg.Quorum.Members {
+			members = append(members, election.ClusterMember{Name: m.Name, ID: m.ID, Witness: m.Witness})
+		}
+		record, err := election.NewClusterRecord(members...)
+		if err != nil {
+			return fmt.Errorf("make the cluster record: %w", err)
+		}
+		v.record.Store(&record)
+		return nil
+	}
+	record, err := election.DecodeClusterRecord(data)
+	if err != nil {
+		return fmt.Errorf("read the cluster record: %w", err)
+	}
+	v.record.Store(&record)
+	return nil
+}
+
+// tell passes on who has the right: each change, and a confirmation while half of the last one is left.
+func (v *Voter) tell(ctx context.Context, now election.Instant) {
+	right := v.core.Right(now)
+	leader := v.core.Leader()
+	switch {
+	case leader != "":
+		v.leaderless = 0
+	case v.leaderless == 0:
+		v.leaderless = now
+	}
+	e := election.RightChanged{Held: right.Held, Leader: leader}
+	e.Silent = v.leaderless != 0 && now.Sub(v.leaderless) >= v.cfg.Quorum.Promise()
+	if e.Held {
+		e.Until = right.Until
+	}
+	v.state.Store(&State{Status: v.core.Status(), Right: e, Leader: leader})
+	due := e.Held && v.told.Until.Sub(now) < v.cfg.Quorum.Lease()/2 && e.Until > v.told.Until
+	if e.Held == v.told.Held && e.Leader == v.told.Leader && e.Silent == v.told.Silent && !due {
+		return
+	}
+	v.told = e
+	v.cfg.Post(ctx, e)
+}
+
+func (v *Voter) fail(err error) {
+	select {
+	case v.failed <- err:
+	default:
+	}
+}
