@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"syscall"
+
+	"highwater/election"
+	"highwater/supervisor/control"
+)
+
+// Order carries out an operator's order on this host and returns an exit code and a sentence.
+func (n *Node) Order(ctx context.Context, name string, progress func(string)) (code int, text string) {
+	var command election.CommandName
+	switch name {
+	case "stop":
+		command = election.CommandStop
+	case "failover":
+		command = election.CommandFailover
+	case "restart":
+		command = election.CommandRestart
+		n.restarting.Store(true)
+	case "rebuild":
+		return n.orderRebuild(ctx, progress)
+	default:
+		return control.CodeUsage, fmt.Sprintf("unknown order %q", name)
+	}
+	a, err := n.ask(ctx, func(t election.Token) election.Event {
+		return election.Command{Token: t, Name: command}
+	})
+	switch {
+	case err != nil:
+		return control.CodeFailed, fmt.Sprintf("%s: %v", name, err)
+	case !a.accepted:
+		return control.CodeRefused, fmt.Sprintf("%s refused: %s", name, a.code)
+	case command == election.CommandFailover:
+		return control.CodeDone, "standing; `highwater status` shows how it goes"
+	default:
+		return control.CodeDone, name + " done"
+	}
+}
+
+// local answers the control socket.
+type local struct{ *Node }
+
+// Status returns the status document.
+func (l local) Status() any { return l.Node.Status() }
+
+// Command carries out an order of the command line. An order that has begun is not undone
+// because its caller went away.
+func (l local) Command(ctx context.Context, from control.Caller, c control.Command, progress func(control.Event)) control.Result {
+	l.log.Info("order", "order", c.Name, "uid", from.UID, "pid", from.PID)
+	code, text := l.Order(context.WithoutCancel(ctx), c.Name, func(text string) { progress(control.Event{Text: text}) })
+	l.log.Info("order.ended", "order", c.Name, "code", code, "text", text)
+	return control.Result{Code: code, Text: text}
+}
+
+// obeySignals translates signals: SIGTERM is a restart, SIGINT an operator's stop
+// (docs/design.md §6).
+func (n *Node) obeySignals(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-signals:
+			order := "stop"
+			if s == syscall.SIGTERM {
+				order = "restart"
+			}
+			n.log.Info("signal", "signal", s.String(), "order", order)
+			go n.Order(ctx, order, func(string) {}) // ends with the loop
+		}
+	}
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+
+	"highwater/configs"
+	"highwater/election"
+	"highwater/election/quorum"
+	"highwater/supervisor/voter"
+	"highwater/supervisor/web"
+)
+
+// The quorum's clock follows the adverts', so that VRRP's silence is never waited for twice, within these: quicker
+// ticks cost more at rest, slower ones keep a restarted supervisor from its right for longer than vip.lease.
+const (
+	minTick = 20 * time.Millisecond
+	maxTick = 150 * time.Millisecond
+
+	electionTicks = 10
+	clockDrift    = 10 // percent
+)
+
+// quorumConfig is what the core needs of the configuration.
+func quorumConfig(c *configs.Config, self *configs.Node) quorum.Config {
+	q := quorum.Config{
+		Cluster: c.Cluster.Name, Node: self.Name,
+		Tick:          min(max(c.Election.AdvertInterval*3/10, minTick), maxTick),
+		ElectionTicks: electionTicks, DriftPercent: clockDrift,
+	}
+	for _, node := range c.Cluster.Nodes {
+		q.Members = append(q.Members, quorum.Member{
+			Name: node.Name, ID: memberID(node.Name), Witness: node.Witness, Priority: node.Priority,
+		})
+	}
+	return q
+}
+
+// memberID numbers a node of the first start by its name, so that the order of the nodes in a file means nothing. Two
+// names with one number are refused when the core starts.
+func memberID(name string) uint64 {
+	h := fnv.New32a()
+	h.Write([]byte(name))
+	return uint64(h.Sum32()) + 1
+}
+
+// openVoter opens this node's part of the quorum, where there is one.
+func (n *Node) openVoter() error {
+	if n.config.Authority() != configs.AuthorityQuorum {
+		return nil
+	}
+	var err error
+	n.voter, err = voter.Open(voter.Config{
+		Quorum: quorumConfig(n.config, n.self), Dir: n.config.StateDir,
+		Now: now, Post: n.post, Send: n.sendRaft, Log: n.log,
+	})
+	return err
+}
+
+// Authority is what answers door 3 in this configuration.
+func Authority(c *configs.Config) election.Authority {
+	if c.Authority() == configs.AuthorityQuorum {
+		return election.NewQuorum()
+	}
+	return election.NewVRRP()
+}
+
+// sendRaft sends a message to another node's core.
+func (n *Node) sendRaft(to string, data []byte, urgent bool) {
+	for _, c := range n.clients {
+		if c.Peer() == to {
+			c.SendRaft([][]byte{data}, urgent)
+			return
+		}
+	}
+}
+
+// takeRaft takes in messages of another node's core.
+func (n *Node) takeRaft(_ context.Context, from string, messages [][]byte) {
+	if n.voter != nil {
+		n.voter.Receive(from, messages)
+	}
+}
+
+// quorumSnapshot is this node's part of the quorum, for the metrics; nil without one.
+func (n *Node) quorumSnapshot() *web.Quorum {
+	if n.voter == nil {
+		return nil
+	}
+	state := n.voter.State()
+	q := &web.Quorum{
+		Leader: state.Leader, RaftTerm: state.Term, Record: state.Version,
+		Campaigns: state.Stats.Campaigns, Elected: state.Stats.Elected,
+		Dropped: map[string]uint64{"busy": n.voter.Dropped()}, Unsent: map[string]uint64{},
+	}
+	if left := state.Right.Until.Sub(now()); state.Right.Held && left > 0 {
+		q.Right, q.RightSeconds = true, left.Seconds()
+	}
+	for reason, count := range state.Stats.Dropped {
+		if reason > 0 { // 0 is no reason
+			q.Dropped[quorum.Drop(reason).String()] = count
+		}
+	}
+	for _, count := range n.peers.Stats().RaftReceived {
+		q.Received += count
+	}
+	for _, c := range n.clients {
+		for reason, count := range c.Stats().Raft.Dropped {
+			q.Unsent[string(reason)] += count
+		}
+	}
+	return q
+}
+
+// establish writes into the cluster record that this node is the primary of a term.
+func (n *Node) establish(ctx context.Context, a election.Establish) {
+	move := election.Move{At: time.Now().UnixMilli(), Kind: election.MoveFailover}
+	n.voter.Establish(ctx, a.Term, move, func(ctx context.Context, err error) {
+		n.post(ctx, election.EstablishEnded{Token: a.Token, Err: text(err)})
+	})
+}

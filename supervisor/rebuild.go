@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"highwater/election"
+	"highwater/promote"
+	"highwater/supervisor/control"
+)
+
+// errRebuilding is why a server is not heard while its data are being replaced.
+var errRebuilding = errors.New("the server's data are being replaced")
+
+// orderRebuild replaces the local server's data by a copy of the primary's. What the server
+// has and the primary has not is saved first; the operator asked for the rest to go.
+func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code int, text string) {
+	view := n.loop.view.Load()
+	if view.Role != election.RoleHeld && view.Role != election.RoleReplica {
+		return control.CodeRefused, fmt.Sprintf("rebuild refused: this node is %s", view.Role)
+	}
+	if view.Primary == "" || view.Primary == n.self.Name {
+		return control.CodeRefused, "rebuild refused: there is no other primary to copy"
+	}
+	donor, err := n.source(view.Primary, view.Term)
+	if err != nil {
+		return control.CodeRefused, fmt.Sprintf("rebuild refused: %v", err)
+	}
+	if !n.rebuilding.CompareAndSwap(false, true) {
+		return control.CodeRefused, "rebuild refused: one is under way"
+	}
+	defer n.rebuilding.Store(false)
+	result, err := n.server.Rebuild(ctx, donor, func(p promote.CloneProgress) {
+		progress(fmt.Sprintf("%s: %s", p.Stage, p.State))
+	})
+	n.health.again()
+	switch {
+	case err != nil:
+		return control.CodeFailed, fmt.Sprintf("rebuild: %v", err)
+	case result.NeedsStart:
+		return control.CodeDone, fmt.Sprintf("copied %s; start the server now: nothing supervises it here", view.Primary)
+	default:
+		return control.CodeDone, fmt.Sprintf("copied %s; the server follows it once it is up", view.Primary)
+	}
+}
