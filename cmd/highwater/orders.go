@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"highwater/supervisor/control"
+	"highwater/supervisor/web"
+)
+
+// client reaches the supervisor that this configuration belongs to.
+func client(path string) (*control.Client, error) {
+	c, _, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	return control.NewClient(c.StateDir), nil
+}
+
+// reached turns a missing supervisor into its exit code.
+func reached(err error) error {
+	if errors.Is(err, control.ErrNotRunning) {
+		return failf(exitUnreachable, "%v", control.ErrNotRunning)
+	}
+	return err
+}
+
+// order gives an order to the local supervisor and shows its progress.
+func order(ctx context.Context, e *env, path, name string) error {
+	c, err := client(path)
+	if err != nil {
+		return err
+	}
+	result, err := c.Do(ctx, control.Command{Name: name}, func(ev control.Event) {
+		fmt.Fprintln(e.stdout, ev.Text)
+	})
+	if err != nil {
+		return reached(err)
+	}
+	if result.Code != exitDone {
+		return failf(result.Code, "%s", result.Text)
+	}
+	_, err = fmt.Fprintln(e.stdout, result.Text)
+	return err
+}
+
+func cmdStop(ctx context.Context, e *env, args []string) error {
+	f, path := flags(e, "stop", "[--config FILE]\n\nHands over if a successor is ready; else releases the VIP, makes the server read-only and says so.")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	return order(ctx, e, *path, "stop")
+}
+
+func cmdFailover(ctx context.Context, e *env, args []string) error {
+	f, path := flags(e, "failover", "[--config FILE] [--yes]\n\nLets this host stand although hosts are missing or no primary was heard. What only the missing hosts hold is lost.")
+	yes := f.Bool("yes", false, "do not ask")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if !*yes {
+		fmt.Fprint(e.stdout, "Transactions that only missing hosts hold will be lost. Type \"failover\" to go on: ")
+		line, err := bufio.NewReader(e.stdin).ReadString('\n')
+		if strings.TrimSpace(line) != "failover" {
+			return failf(exitRefused, "not confirmed")
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+	return order(ctx, e, *path, "failover")
+}
+
+func cmdRejoin(ctx context.Context, e *env, args []string) error {
+	f, path := flags(e, "rejoin", "--rebuild [--config FILE]\n\nA clean server rejoins by itself. With --rebuild this host's data are replaced by a copy of the primary's;\ntransactions that only this host has are saved in state_dir first.")
+	rebuild := f.Bool("rebuild", false, "copy the primary's data (CLONE plugin)")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	if !*rebuild {
+		return failf(exitUsage, "a clean server rejoins by itself; to replace this host's data by the primary's, add --rebuild")
+	}
+	return order(ctx, e, *path, "rebuild")
+}
+
+// watchPause is how often `status --watch` redraws.
+const watchPause = time.Second
+
+func cmdStatus(ctx context.Context, e *env, args []string) error {
+	f, path := flags(e, "status", "[--config FILE] [--json] [--watch]")
+	asJSON := f.Bool("json", false, "print the status document")
+	watch := f.Bool("watch", false, "redraw each second")
+	if err := parse(f, args); err != nil {
+		return err
+	}
+	c, err := client(*path)
+	if err != nil {
+		return err
+	}
+	for {
+		document, err := c.Status(ctx)
+		if err != nil {
+			return reached(err)
+		}
+		if *watch && !*asJSON {
+			fmt.Fprint(e.stdout, "\x1b[H\x1b[2J")
+		}
+		if err := show(e, document, *asJSON); err != nil || !*watch {
+			return err
+		}
+		select {
+		case <-time.After(watchPause):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func show(e *env, document json.RawMessage, asJSON bool) error {
+	if asJSON {
+		_, err := fmt.Fprintf(e.stdout, "%s\n", document)
+		return err
+	}
+	var s web.Status
+	if err := json.Unmarshal(document, &s); err != nil {
+		return fmt.Errorf("decode status: %w", err)
+	}
+	return s.Table(e.stdout, colored(e.stdout))
+}
+
+// colored reports whether w is a terminal that wants colours (no-color.org).
+func colored(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
