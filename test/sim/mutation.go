@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package sim
+
+import (
+	"highwater/election"
+	"highwater/election/quorum"
+)
+
+// Mutation is one rule that the shell around the Machine does not keep, to prove that an
+// invariant notices.
+type Mutation uint8
+
+// The rules.
+const (
+	NoMutation       Mutation = iota
+	NoLeaseWait               // writes open before the old lease has surely ended
+	NoKernelLease             // an address has no lifetime
+	NoRelease                 // giving up does not take the VIP off
+	NoDemote                  // giving up leaves the server writable
+	NoStall                   // the loop does not notice that it slept
+	NoHealthDoor              // every server counts as eligible
+	StaleVerdicts             // a look counts as of when it arrived
+	DeafSeals                 // hosts that hear the primary do not stop a candidate
+	HastyGather               // a candidate waits for nobody's answer
+	NoFetch                   // the winner does not fetch what it lacks
+	ForgottenPromise          // a restarted process does not know its promise
+	// Of the glue between the Machine and the quorum.
+	NoEstablish   // writes open in a term that the record does not know
+	KeptRight     // a primary renews without asking for the right
+	EarlyHandOver // the right is passed on before the VIP is off
+	// Of package quorum.
+	NoPromise
+	NoStartPromise
+	AnyLease
+	LeaseFromAnswer
+	FollowerLease
+	KeepRight
+	SendUnstored
+	mutations
+)
+
+var mutationNames = [...]string{
+	"none", "no lease wait", "no kernel lease", "no release", "no demote", "no stall", "no health door",
+	"stale verdicts", "deaf seals", "hasty gather", "no fetch", "forgotten promise",
+	"no establish", "kept right", "early hand-over",
+	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
+	"send unstored",
+}
+
+// String returns the mutation's name.
+func (m Mutation) String() string { return mutationNames[m] }
+
+// core returns the rules of package quorum that are switched off.
+func (m Mutation) core() quorum.Mutations {
+	return quorum.Mutations{
+		NoPromise:       m == NoPromise,
+		NoStartPromise:  m == NoStartPromise,
+		AnyLease:        m == AnyLease,
+		LeaseFromAnswer: m == LeaseFromAnswer,
+		FollowerLease:   m == FollowerLease,
+		KeepRight:       m == KeepRight,
+		SendUnstored:    m == SendUnstored,
+	}
+}
+
+// keptRight is an authority that says to a primary what it wants to hear.
+type keptRight struct {
+	election.Authority
+	s *supervisor
+}
+
+func (k keptRight) Right(now election.Instant, router election.RouterState) election.Right {
+	if k.s.machine != nil && k.s.machine.Status().Role == election.RolePrimary {
+		return election.Right{Held: true}
+	}
+	return k.Authority.Right(now, router)
+}
+
+// mutated returns what the Machine is given for its authority.
+func (s *supervisor) mutated(a election.Authority) election.Authority {
+	if s.w.cfg.Mutation == KeptRight {
+		return keptRight{Authority: a, s: s}
+	}
+	return a
+}
+
+// firstPeer names a host that is not this one.
+func (s *supervisor) firstPeer() string {
+	for _, h := range s.w.hosts {
+		if h != s.host {
+			return h.name
+		}
+	}
+	return ""
+}
