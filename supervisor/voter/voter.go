@@ -144,18 +144,30 @@ func (v *Voter) HandOver(ctx context.Context, to string) {
 
 // Establish makes this node the primary of a term in the record. ended is called once its fate is known.
 func (v *Voter) Establish(ctx context.Context, term uint64, move election.Move, ended func(context.Context, error)) {
+	v.Change(ctx, func(record election.ClusterRecord) (election.ClusterRecord, error) {
+		if record.Term == term && record.Primary == v.cfg.Quorum.Node {
+			return record, nil
+		}
+		return record.BeginTerm(term, v.cfg.Quorum.Node, move)
+	}, ended)
+}
+
+// Change proposes the record that next makes of the one which is applied here; an unchanged one needs no proposal.
+// Only the node that has the right succeeds. ended is called once, by the goroutine of Run, which it must not
+// hold up: with nil when the new record is committed and applied, else with why it was not, or may not have been.
+// While the fate of a change is unknown another one is refused.
+func (v *Voter) Change(ctx context.Context, next func(election.ClusterRecord) (election.ClusterRecord, error), ended func(context.Context, error)) {
 	v.ask(ctx, func(ctx context.Context, now election.Instant) {
 		record := v.Record()
-		if record.Term == term && record.Primary == v.cfg.Quorum.Node {
-			ended(ctx, nil)
-			return
-		}
-		next, err := record.BeginTerm(term, v.cfg.Quorum.Node, move)
-		if err != nil {
+		proposal, err := next(record)
+		switch {
+		case err != nil:
 			ended(ctx, err)
-			return
+		case proposal.Revision == record.Revision:
+			ended(ctx, nil)
+		default:
+			v.propose(ctx, now, proposal, ended)
 		}
-		v.propose(ctx, now, next, ended)
 	})
 }
 
