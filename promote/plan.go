@@ -20,9 +20,12 @@ const (
 	StepBefore StepName = "hooks_before"
 	// StepSemiSync: commits wait for an acknowledgement from now on.
 	StepSemiSync StepName = "semi_sync"
+	// StepLocks: nobody can acknowledge who must not.
+	StepLocks StepName = "lock_replicas"
 	// StepOpen: the server accepts writes.
 	StepOpen StepName = "open_writes"
-	// StepCommand: the command that replaces StepSemiSync and StepOpen has run.
+	// StepCommand: the command that replaces StepOpen, and outside of a lossless
+	// term StepSemiSync, has run.
 	StepCommand StepName = "command"
 	// StepReadBack: the server says itself that it accepts writes.
 	StepReadBack StepName = "read_back"
@@ -45,6 +48,7 @@ type PlanInput struct {
 	Before   bool // there are before hooks
 	After    bool // there are after hooks
 	SemiSync bool // the old primary waited for acknowledgements
+	Lossless bool // nothing acknowledged may be lost
 	Command  bool // an operator's command replaces the built-in promotion
 }
 
@@ -53,7 +57,9 @@ type PlanInput struct {
 // What was received is applied before a peer is asked for more, because to set
 // another source deletes the relay log. Semi-sync comes before writes open, or
 // the first ones would be unprotected, and after the drain, because the applier
-// too would wait for acknowledgements.
+// too would wait for acknowledgements. Of a lossless term both what makes commits
+// wait and what keeps others from acknowledging come before writes open, in this
+// order: nothing is to slip through between the two.
 func Plan(in PlanInput) []StepName {
 	steps := []StepName{StepSealed, StepDrain}
 	add := func(wanted bool, step StepName) {
@@ -64,7 +70,8 @@ func Plan(in PlanInput) []StepName {
 	add(in.Fetch, StepFetch)
 	add(in.Lease, StepLease)
 	add(in.Before, StepBefore)
-	add(in.SemiSync && !in.Command, StepSemiSync)
+	add(in.Lossless || in.SemiSync && !in.Command, StepSemiSync)
+	add(in.Lossless, StepLocks)
 	add(!in.Command, StepOpen)
 	add(in.Command, StepCommand)
 	add(true, StepReadBack)
@@ -76,12 +83,15 @@ func Plan(in PlanInput) []StepName {
 // before the step: what it does cannot be taken back, or shows outside.
 func (n StepName) needsRight() bool {
 	switch n {
-	case StepFetch, StepBefore, StepSemiSync, StepOpen, StepCommand:
+	case StepFetch, StepBefore, StepSemiSync, StepLocks, StepOpen, StepCommand:
 		return true
 	default:
 		return false
 	}
 }
+
+// prepares reports whether the step only makes the server hold what it must.
+func (n StepName) prepares() bool { return n == StepSealed || n == StepDrain || n == StepFetch }
 
 // opens reports whether writes may be open once the step has begun.
 func (n StepName) opens() bool { return n == StepOpen || n == StepCommand || n == StepReadBack }

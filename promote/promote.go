@@ -32,6 +32,9 @@ type PromoteInput struct {
 	// SemiSync is how the old primary waited for acknowledgements; nil: it did
 	// not.
 	SemiSync *SemiSync
+	// Lossless, if not nil, is for a term in which nothing acknowledged may be
+	// lost; nil: durability is best-effort. It excludes SemiSync.
+	Lossless *Lossless
 	// Failover is told to hooks.
 	Failover FailoverInfo
 	// Progress, if not nil, is told each step once it has ended. It must not
@@ -68,33 +71,16 @@ type Result struct {
 // The channel to the old primary stays until [Server.Finish], which has time
 // until the VIP is up.
 func (s *Server) Promote(ctx context.Context, in PromoteInput) (Result, error) {
-	err := s.keepPromise(in.Term, func(p *Promise) { p.Promised = in.Term })
+	ctx, r, end, err := s.beginPromotion(ctx, "promote", in)
 	if err != nil {
-		return Result{}, &StepError{Step: StepSealed, Reason: reasonOf(err, ReasonServer), Err: err}
-	}
-	ctx, c, end, err := s.start(ctx, "promote", rankPromote)
-	if err != nil {
-		return Result{}, &StepError{Step: StepSealed, Reason: reasonOf(err, ReasonServer), Err: err}
+		return Result{}, err
 	}
 	defer end()
-	run := promotion{server: s, session: c, in: in, hook: hookInput{FailoverInfo: in.Failover}}
-	for _, step := range Plan(PlanInput{
-		Fetch:    in.Fetch != nil,
-		Lease:    in.WaitUntil > 0,
-		Before:   len(s.cfg.Hooks.Before) > 0,
-		After:    len(s.cfg.Hooks.After) > 0,
-		SemiSync: in.SemiSync != nil,
-		Command:  len(s.cfg.Command) > 0,
-	}) {
-		if failure := run.step(ctx, step); failure != nil {
-			failure.Undo = run.undo(ctx, step)
-			return run.result, failure
-		}
-	}
-	return run.result, nil
+	err = r.run(ctx, r.plan())
+	return r.result, err
 }
 
-// promotion is one run of a plan.
+// promotion is one run of a plan, or of the first steps of one.
 type promotion struct {
 	server  *Server
 	session *session
@@ -103,6 +89,48 @@ type promotion struct {
 	target  gtid.Set // to be executed before writes open
 	fetched bool     // a receiver was started
 	result  Result
+}
+
+// beginPromotion keeps the promise and takes the turn, until end.
+func (s *Server) beginPromotion(ctx context.Context, name string, in PromoteInput) (_ context.Context, r *promotion, end func(), _ error) {
+	fail := func(err error) error {
+		return &StepError{Step: StepSealed, Reason: reasonOf(err, ReasonServer), Err: err}
+	}
+	if in.Lossless != nil && in.SemiSync != nil {
+		return nil, nil, nil, fail(errTwoSemiSyncs)
+	}
+	err := s.keepPromise(in.Term, func(p *Promise) { p.Promised = in.Term })
+	if err != nil {
+		return nil, nil, nil, fail(err)
+	}
+	ctx, c, end, err := s.start(ctx, name, rankPromote)
+	if err != nil {
+		return nil, nil, nil, fail(err)
+	}
+	return ctx, &promotion{server: s, session: c, in: in, hook: hookInput{FailoverInfo: in.Failover}}, end, nil
+}
+
+func (r *promotion) plan() []StepName {
+	return Plan(PlanInput{
+		Fetch:    r.in.Fetch != nil,
+		Lease:    r.in.WaitUntil > 0,
+		Before:   len(r.server.cfg.Hooks.Before) > 0,
+		After:    len(r.server.cfg.Hooks.After) > 0,
+		SemiSync: r.in.SemiSync != nil,
+		Lossless: r.in.Lossless != nil,
+		Command:  len(r.server.cfg.Command) > 0,
+	})
+}
+
+// run runs steps until one fails, and then undoes what was done.
+func (r *promotion) run(ctx context.Context, steps []StepName) error {
+	for _, step := range steps {
+		if failure := r.step(ctx, step); failure != nil {
+			failure.Undo = r.undo(ctx, step)
+			return failure
+		}
+	}
+	return nil
 }
 
 // step runs one step and reports it.
@@ -151,7 +179,9 @@ func (r *promotion) try(ctx context.Context, name StepName) (detail string, _ *S
 		reason = ReasonVeto
 		err = r.hooks(ctx, hookBefore, r.server.cfg.Hooks.Before)
 	case StepSemiSync:
-		detail, err = r.session.semiSyncSourceOn(ctx, *r.in.SemiSync)
+		detail, err = r.semiSync(ctx)
+	case StepLocks:
+		detail, err = r.lockReplicas(ctx)
 	case StepOpen:
 		err = r.session.exec(ctx, mysqlcheck.StmtWritable)
 	case StepCommand:
@@ -262,7 +292,7 @@ func (r *promotion) readBack(ctx context.Context) (detail string, err error) {
 	if err != nil {
 		r.warn("count prepared XA transactions", err)
 	}
-	if r.server.cfg.Commit == nil || r.in.SemiSync != nil {
+	if r.server.cfg.Commit == nil || r.in.SemiSync != nil || r.in.Lossless != nil {
 		return "", nil
 	}
 	if err := r.server.cfg.Commit(ctx); err != nil {

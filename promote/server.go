@@ -41,7 +41,8 @@ type Config struct {
 	// Hooks run around a promotion.
 	Hooks Hooks
 	// Command, if not empty, is an argv that replaces what Promote does to the
-	// server once it holds everything: semi-sync and opening writes.
+	// server once it holds everything: semi-sync and opening writes, and in a
+	// lossless term only the latter.
 	Command []string
 	// Commit, if not nil, makes one small commit, such as the heartbeat's. It
 	// proves that a promoted server commits, where no acknowledgement is needed.

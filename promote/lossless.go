@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package promote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Lossless says how a term begins in which nothing acknowledged may be lost:
+// commits wait, and nobody can acknowledge them, before writes open
+// (docs/design.md §5). Whoever is to acknowledge is let in afterwards, by
+// [Server.UnlockReplica].
+type Lossless struct {
+	// Acks is for how many acknowledgements commits wait, at least 1.
+	Acks int
+	// Lock are the users of the replication accounts of those who must not
+	// acknowledge.
+	Lock []string
+}
+
+// errTwoSemiSyncs says that an input asks for both.
+var errTwoSemiSyncs = errors.New("semi-sync of the old primary and a lossless term exclude each other")
+
+// semiSync makes commits wait, if the flavour and its plugins can. In a lossless
+// term they must.
+func (r *promotion) semiSync(ctx context.Context) (detail string, err error) {
+	if r.in.Lossless == nil {
+		return r.session.semiSyncSourceOn(ctx, *r.in.SemiSync)
+	}
+	acks := r.in.Lossless.Acks
+	return fmt.Sprintf("%d acknowledgements", acks), r.session.enableSource(ctx, acks)
+}
+
+// lockReplicas locks the accounts of those who must not acknowledge.
+func (r *promotion) lockReplicas(ctx context.Context) (detail string, err error) {
+	users := r.in.Lossless.Lock
+	return fmt.Sprintf("%d accounts", len(users)), r.session.lockAll(ctx, users)
+}
