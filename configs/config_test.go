@@ -166,6 +166,8 @@ func TestDependentDefaults(t *testing.T) {
 		{"minimal", AuthorityQuorum, WhenAloneStall, true},
 		{"pair-and-witness", AuthorityQuorum, WhenAloneContinue, true},
 		{"pair-vrrp-lossless", AuthorityVRRP, WhenAloneStall, false},
+		{"quorum-lossless", AuthorityQuorum, WhenAloneContinue, true}, // when_alone: continue
+		{"three-vrrp", AuthorityVRRP, WhenAloneStall, false},
 		{"pair-vrrp-best-effort", AuthorityVRRP, "", false},
 		{"hooks-and-command", AuthorityQuorum, WhenAloneStall, false}, // kill_server: false
 	} {
@@ -235,8 +237,11 @@ func TestRunnableNow(t *testing.T) {
 	for _, tt := range []struct{ file, want string }{
 		{"pair-vrrp-best-effort", ""},
 		{"pair-equal-priorities", ""}, // auto with two nodes
-		{"pair-vrrp-lossless", "pair-vrrp-lossless.yaml:14:20: durability.mode: this release cannot keep commits lossless yet; write durability: {mode: best-effort} if you accept that a failover can lose the last commits"},
-		{"minimal", "minimal.yaml:1:1: durability.mode: not written, it means lossless, which this release cannot keep yet; write durability: {mode: best-effort} if you accept that a failover can lose the last commits"},
+		{"minimal", ""},               // lossless and a quorum, neither of them written
+		{"pair-and-witness", ""},
+		{"quorum-lossless", ""},
+		{"pair-vrrp-lossless", "pair-vrrp-lossless.yaml:14:20: durability.mode: this release keeps commits lossless with a quorum only, and the authority is vrrp; add a third node (a witness will do) for a quorum, or durability: {mode: best-effort} if you accept that a failover can lose the last commits"},
+		{"three-vrrp", "three-vrrp.yaml:1:1: durability.mode: not written, it means lossless, which this release keeps with a quorum only, and the authority is vrrp; write election: {authority: quorum}, or durability: {mode: best-effort} if you accept that a failover can lose the last commits"},
 	} {
 		got := ""
 		if err := load(t, tt.file).RunnableNow(); err != nil {

@@ -25,6 +25,6 @@
 // and [Config.LoadSecrets] reads them into a [Secret], which prints as
 // "<secret>" wherever it is printed.
 //
-// highwater.yaml is a complete production file, example.yaml runs with this
-// release, and reference.yaml explains every key.
+// highwater.yaml is a complete production file, example.yaml the one to start
+// from, and reference.yaml explains every key.
 package configs

@@ -60,7 +60,7 @@ func (v *validator) checkDurability() {
 	if v.Authority() == AuthorityVRRP {
 		if v.servers() == 2 && !v.isWritten("durability.mode") {
 			v.refuse("durability.mode", "not written, it means lossless: in a pair without a quorum writes then stall when either server is lost",
-				"write mode: lossless if that is meant, else mode: best-effort")
+				"add a third node (a witness will do) for a quorum, or write mode: best-effort")
 		}
 		if d.WhenAlone == WhenAloneContinue {
 			v.refuse("durability.when_alone", "continue needs a quorum to record that the primary goes on alone", "write stall, or have a quorum")

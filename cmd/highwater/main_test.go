@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -100,7 +101,42 @@ func TestRunRefusesWhatItCannotPromise(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, _, stderr := invoke(t, "", "run", "--config", path)
-	if code != exitUsage || !strings.Contains(stderr, "lossless") || !strings.Contains(stderr, path+":") {
+	if code != exitUsage || !strings.Contains(stderr, "lossless with a quorum only") || !strings.Contains(stderr, path+":11:") {
+		t.Errorf("exit code %d, stderr %q", code, stderr)
+	}
+	code, stdout, _ := invoke(t, "", "check", "--config", path)
+	if code != exitFailed || !regexp.MustCompile(`blocker +configuration .*lossless with a quorum only`).MatchString(stdout) {
+		t.Errorf("check: exit code %d, %s", code, stdout)
+	}
+}
+
+// withQuorum makes the file of configure lossless, with a third node for the quorum.
+func withQuorum(t *testing.T, path string) {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lossless := strings.NewReplacer(
+		"best-effort", "lossless", "authority: vrrp", "authority: quorum",
+		"    - {name: db2,", "    - {name: w1, address: 127.0.0.3, witness: true}\n    - {name: db2,",
+	).Replace(string(text))
+	if err := os.WriteFile(path, []byte(lossless), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// With a quorum it runs, as far as the port that is taken here.
+func TestRunTakesLosslessWithAQuorum(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	path, _ := configure(t, fmt.Sprintf("web: {listen: %q}", l.Addr()))
+	withQuorum(t, path)
+	code, _, stderr := invoke(t, "", "run", "--config", path)
+	if code != exitFailed || !strings.Contains(stderr, l.Addr().String()) {
 		t.Errorf("exit code %d, stderr %q", code, stderr)
 	}
 }
@@ -141,7 +177,28 @@ func TestGrants(t *testing.T) {
 		if strings.Contains(stdout, "planted") {
 			t.Errorf("%s: a password is printed: %q", server, stdout)
 		}
+		if regexp.MustCompile(`GRANT [^;]*CREATE USER`).MatchString(stdout) {
+			t.Errorf("%s: best-effort locks no account: %q", server, stdout)
+		}
 	}
+	path, _ = configure(t)
+	withQuorum(t, path)
+	for _, server := range []string{"8.0.36", "9.7.4", "10.11.6-MariaDB"} {
+		_, stdout, _ := invoke(t, "", "grants", "--config", path, "--server", server)
+		for _, want := range []string{
+			`GRANT [^;]*\bCREATE USER\b[^;]* ON \*\.\* TO 'highwater'@'localhost'`,
+			`CREATE USER IF NOT EXISTS 'repl-db1'@'%'`, `GRANT REPLICATION SLAVE\b[^;]* ON \*\.\* TO 'repl-db1'@'%'`,
+			`CREATE USER IF NOT EXISTS 'repl-db2'@'%'`, `GRANT REPLICATION SLAVE\b[^;]* ON \*\.\* TO 'repl-db2'@'%'`,
+		} {
+			if !regexp.MustCompile(want).MatchString(stdout) {
+				t.Errorf("%s: lossless: nothing like %q in\n%s", server, want, stdout)
+			}
+		}
+		if strings.Contains(stdout, "repl-w1") {
+			t.Errorf("%s: an account for the witness:\n%s", server, stdout)
+		}
+	}
+	path, _ = configure(t)
 	code, stdout, _ := invoke(t, "", "grants", "--config", path, "--server", "9.7.4", "--with-passwords")
 	if code != exitDone || !strings.Contains(stdout, "planted-mysql-password") || !strings.Contains(stdout, "planted-repl-password") {
 		t.Errorf("with passwords: exit code %d, %q", code, stdout)
