@@ -113,10 +113,14 @@ type HandOver struct {
 	To string `json:"to"`
 }
 
-// Establish makes this node the primary of Term in the cluster record.
+// Establish makes this node the primary of Term in the cluster record. With Drain the server is a
+// candidate's: where nothing acknowledged may be lost it applies all that it received first, and
+// what FetchFrom holds beyond that, since a relay log can vanish (docs/design.md §5).
 type Establish struct {
-	Token Token  `json:"token"`
-	Term  uint64 `json:"term"`
+	Token     Token  `json:"token"`
+	Term      uint64 `json:"term"`
+	Drain     bool   `json:"drain,omitempty"`
+	FetchFrom string `json:"fetch_from,omitempty"`
 }
 
 // Publish pushes the status to every peer now rather than at the next interval.

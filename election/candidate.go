@@ -267,6 +267,9 @@ func (m *Machine) abandon() {
 	if c.gather != 0 {
 		m.do(Cancel{Token: c.gather})
 	}
+	if c.establish != 0 {
+		m.do(Cancel{Token: c.establish})
+	}
 	abandoned := c.abandoned
 	if c.promote != 0 {
 		m.do(Cancel{Token: c.promote})

@@ -128,7 +128,7 @@ func (m *Machine) establish(wait Instant) {
 		return
 	}
 	c.establish, c.wait = m.next(), wait
-	m.do(Establish{Token: c.establish, Term: c.term})
+	m.do(Establish{Token: c.establish, Term: c.term, Drain: true, FetchFrom: c.fetchFrom})
 }
 
 // raising is a term in which this primary overtakes a promise, before it is known.

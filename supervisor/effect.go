@@ -37,26 +37,39 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 			n.log.Info("promote.step", "step", string(s.Name), "took", s.Took, "detail", s.Detail, "error", s.Err)
 		},
 	}
-	if a.FetchFrom != "" {
-		source, err := n.source(a.FetchFrom, a.Term)
-		if err != nil {
-			ended.Err, ended.Code = err.Error(), election.CodePromoteFail
-			return ended
-		}
-		in.Fetch, in.Received = &source, n.held(a.FetchFrom)
+	if err := n.fetch(&in, a.FetchFrom); err != nil {
+		ended.Err, ended.Code = err.Error(), election.CodePromoteFail
+		return ended
+	}
+	if n.lossless != nil {
+		in.SemiSync, in.Lossless = nil, n.lossless.begin(bounded, a.Term)
 	}
 	if h, ok, _ := n.cluster.of(a.OldPrimary); ok && h.IdleEvents != nil {
 		n.idleEvents.Store(&h.IdleEvents)
 	}
 	_, err := n.server.Promote(bounded, in)
-	if err == nil {
+	if err == nil && n.lossless == nil {
 		n.health.promoted(in.SemiSync)
 	}
+	n.lossless.nudge()
 	n.health.again()
 	if err != nil {
 		ended.Err, ended.Code = err.Error(), promoteCode(err)
 	}
 	return ended
+}
+
+// fetch names the peer from which a promotion fetches what is missing here, if there is one.
+func (n *Node) fetch(in *promote.PromoteInput, node string) error {
+	if node == "" {
+		return nil
+	}
+	source, err := n.source(node, in.Term)
+	if err != nil {
+		return err
+	}
+	in.Fetch, in.Received = &source, n.held(node)
+	return nil
 }
 
 // held is everything that another node's server holds, by its newest status.
@@ -196,11 +209,16 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 	defer cancel()
 	defer n.health.again()
 	ended := election.FollowEnded{Token: a.Token}
+	if err := n.lossless.awaitAdmission(ctx, a.Node); err != nil {
+		ended.Err = err.Error()
+		return ended
+	}
 	source, err := n.source(a.Node, a.Term)
 	if err != nil {
 		ended.Err = err.Error()
 		return ended
 	}
+	source.SemiSync = source.SemiSync && n.lossless == nil
 	result, err := n.server.Rejoin(ctx, source)
 	switch {
 	case result.Held:

@@ -78,7 +78,7 @@ func (x *executor) execute(ctx context.Context, a election.Action) {
 	case election.HandOver:
 		n.voter.HandOver(ctx, a.To)
 	case election.Establish:
-		n.establish(ctx, a)
+		x.start(ctx, a.Token, func(ctx context.Context) { n.establish(ctx, a) })
 	case election.Seal:
 		x.start(ctx, 0, func(ctx context.Context) { n.seal(ctx, a) })
 	case election.Gather:

@@ -48,6 +48,7 @@ func (n *Node) sealServer(ctx context.Context, term uint64) error {
 		return err
 	}
 	n.health.seal(position)
+	n.lossless.nudge()
 	return nil
 }
 
@@ -139,12 +140,20 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 		}
 	}
 	reports, left := compare(n.cluster.nodes, heard)
+	if n.lossless != nil {
+		n.lossless.bar(reports, heard)
+	}
 	choice := promote.Choose(n.self.Name, reports, n.config.Promote.Timeout)
 	ended.Winner, ended.FetchFrom = choice.Winner, choice.FetchFrom
 	if ended.Code == "" && choice.Winner == "" {
 		ended.Code = election.Code(choice.Reason)
 	}
 	ended.Detail = describe(choice) + left
+	if n.lossless != nil && ended.Winner == n.self.Name {
+		if short := n.lossless.incomplete(heard, choice); short != "" {
+			ended.Winner, ended.FetchFrom, ended.Code, ended.Detail = "", "", election.CodeIncomplete, short
+		}
+	}
 	return ended
 }
 

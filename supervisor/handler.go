@@ -23,6 +23,7 @@ func (n *Node) HandleStatus(ctx context.Context, from string, s peer.NodeStatus)
 // heardStatus hands a status to the loop unless a newer one came first.
 func (n *Node) heardStatus(ctx context.Context, _ string, s peer.NodeStatus) {
 	if n.cluster.take(s, boottime()) {
+		n.lossless.heard(s)
 		n.post(ctx, election.PeerHeard{Peer: n.cluster.state(s)})
 	}
 }
@@ -58,6 +59,33 @@ func (n *Node) HandleStand(ctx context.Context, from string, r peer.StandRequest
 		return peer.StandReply{Reason: err.Error()}
 	}
 	return peer.StandReply{Accepted: a.accepted, Reason: string(a.code)}
+}
+
+// holdPause is how often a replica looks whether it holds a point, and holdPatience for how long
+// before it says no: the connection is needed for other things.
+const (
+	holdPause    = 3 * time.Millisecond
+	holdPatience = 100 * time.Millisecond
+)
+
+// HandleHold says whether the local server has received a point of its source's binary log.
+func (n *Node) HandleHold(ctx context.Context, _ string, r peer.HoldRequest) peer.HoldReply {
+	if n.server == nil {
+		return peer.HoldReply{Reason: string(election.CodeNotTakingIn)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	deadline := now().Add(holdPatience)
+	for {
+		held, err := n.server.Received(ctx, r.Point)
+		switch {
+		case err != nil:
+			return peer.HoldReply{Reason: err.Error()}
+		case held.Received, now() >= deadline:
+			return peer.HoldReply{Holds: held.Received, Start: held.StartID}
+		}
+		sleep(ctx, holdPause)
+	}
 }
 
 // HandleFarewell takes in that the primary gave up.

@@ -25,6 +25,8 @@ type health struct {
 	wake    chan struct{}
 	took    func(time.Duration) // observes one look; may be nil
 
+	lossless bool
+
 	mu         sync.Mutex
 	sample     mysqlcheck.Sample
 	verdict    mysqlcheck.Verdict
@@ -159,6 +161,9 @@ func (h *health) acks() int {
 // mute reports whether a replica does not acknowledge although its source waits for it: the
 // source's wish was not known when it was pointed there.
 func (h *health) mute(s mysqlcheck.Sample, source string) bool {
+	if h.lossless {
+		return false // who acknowledges, and when, is the business of S
+	}
 	p, ok, _ := h.cluster.of(source)
 	semi := s.Settings.SemiSync
 	return ok && p.Role == election.RolePrimary.String() && p.SemiSyncAcks > 0 &&
@@ -302,6 +307,7 @@ func (h *health) fill(s *peer.NodeStatus, at time.Duration) {
 	s.Executed, s.Received, s.Purged = v.Executed, v.Received, v.Purged
 	if p := h.sealed; p != nil {
 		s.Executed, s.Received, s.Purged = p.Executed, p.Received, p.Purged
+		s.ServerStartID = p.StartID
 	}
 	s.Errant = v.Errant
 	s.IdleEvents = h.idleEvents

@@ -54,7 +54,7 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 		return nil, err
 	}
 	// A witness has no server, no address and sends no advertisements: what is left is its vote.
-	n.health = &health{check: c.Check, cluster: n.cluster, wake: make(chan struct{}, 1)}
+	n.health = &health{check: c.Check, cluster: n.cluster, wake: make(chan struct{}, 1), lossless: c.Durability.Mode == configs.Lossless}
 	if !self.Witness {
 		err = errors.Join(n.openServer(ctx, secrets), n.openAddresses())
 	}
@@ -62,6 +62,7 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
+	n.lossless = newLossless(n)
 	n.local, err = control.Listen(control.Config{Dir: c.StateDir, Group: -1, Log: o.Log}, local{n})
 	if err != nil {
 		return nil, errors.Join(err, n.Close())

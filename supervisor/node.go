@@ -58,6 +58,7 @@ type Node struct {
 	local     *control.Server
 	web       *web.Server  // nil when none is configured
 	voter     *voter.Voter // nil with authority vrrp
+	lossless  *lossless    // nil with durability best-effort
 	metrics   *web.Metrics
 	endWatch  context.CancelFunc
 	alive     func()
@@ -98,7 +99,7 @@ func MachineConfig(c *configs.Config, self *configs.Node, source netip.Addr) ele
 			AdvertInterval: c.Election.AdvertInterval, Preempt: c.Election.Preempt,
 			DownTimerAdverts: c.Election.DownTimerAdverts, Address: source,
 		},
-		Lease: c.VIP.Lease, Linger: c.VIP.Linger, WaitForLease: c.Promote.WaitForLease,
+		Lease: c.VIP.Lease, Linger: c.VIP.Linger, WaitForLease: waitsForLease(c),
 		PushInterval:  pushInterval(c),
 		GatherTimeout: c.Promote.GatherTimeout, PromoteTimeout: c.Promote.Timeout,
 		FenceTimeout:  c.Fencing.Timeout,
@@ -110,6 +111,12 @@ func MachineConfig(c *configs.Config, self *configs.Node, source netip.Addr) ele
 		})
 	}
 	return cfg
+}
+
+// waitsForLease: where nothing acknowledged can be lost the old primary gets no acknowledgement
+// any more once its replicas are sealed, whatever address it still carries.
+func waitsForLease(c *configs.Config) bool {
+	return c.Promote.WaitForLease && c.Durability.Mode == configs.BestEffort
 }
 
 // verdictMaxAge is how old a verdict may be: the prober gives one each interval, and one
@@ -227,6 +234,9 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, signals <-chan os.S
 	}
 	g.Go(func() error { return n.watchAddresses(ctx) })
 	g.Go(func() error { return n.health.run(ctx, n) })
+	if n.lossless != nil {
+		g.Go(func() error { return n.lossless.run(ctx) })
+	}
 }
 
 // wait returns when every part has ended. A disk that hangs must not keep a process that

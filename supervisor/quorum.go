@@ -10,6 +10,7 @@ import (
 	"highwater/configs"
 	"highwater/election"
 	"highwater/election/quorum"
+	"highwater/promote"
 	"highwater/supervisor/voter"
 	"highwater/supervisor/web"
 )
@@ -56,6 +57,7 @@ func (n *Node) openVoter() error {
 	n.voter, err = voter.Open(voter.Config{
 		Quorum: quorumConfig(n.config, n.self), Dir: n.config.StateDir,
 		Now: now, Post: n.post, Send: n.sendRaft, Log: n.log,
+		Applied: func() { n.lossless.nudge() },
 	})
 	return err
 }
@@ -115,10 +117,30 @@ func (n *Node) quorumSnapshot() *web.Quorum {
 	return q
 }
 
-// establish writes into the cluster record that this node is the primary of a term.
+// establish writes into the cluster record that this node is the primary of a term. Where nothing
+// acknowledged may be lost its server holds everything before: after a restart in between a relay
+// log may be gone, and the primary of record would be taken to hold what was in it.
 func (n *Node) establish(ctx context.Context, a election.Establish) {
+	if n.lossless != nil && a.Drain {
+		if err := n.prepare(ctx, a); err != nil {
+			n.post(context.WithoutCancel(ctx), election.EstablishEnded{Token: a.Token, Err: err.Error()})
+			return
+		}
+	}
 	move := election.Move{At: time.Now().UnixMilli(), Kind: election.MoveFailover}
 	n.voter.Establish(ctx, a.Term, move, func(ctx context.Context, err error) {
 		n.post(ctx, election.EstablishEnded{Token: a.Token, Err: text(err)})
 	})
+}
+
+// prepare makes this server hold all that a promotion needs.
+func (n *Node) prepare(ctx context.Context, a election.Establish) error {
+	ctx, cancel := context.WithTimeout(ctx, n.config.Promote.Timeout)
+	defer cancel()
+	in := promote.PromoteInput{Term: a.Term, Check: func() error { return n.stillRight(ctx, a.Term) }}
+	if err := n.fetch(&in, a.FetchFrom); err != nil {
+		return err
+	}
+	_, err := n.server.Prepare(ctx, in)
+	return err
 }

@@ -149,6 +149,13 @@ func (c *Client) Stand(ctx context.Context, r StandRequest) (StandReply, error) 
 	return reply, c.send(ctx, kindStand, r, &reply)
 }
 
+// Hold sends a HoldRequest.
+func (c *Client) Hold(ctx context.Context, r HoldRequest) (HoldReply, error) {
+	c.stamp(&r.Stamp)
+	var reply HoldReply
+	return reply, c.send(ctx, kindHold, r, &reply)
+}
+
 // Farewell sends a FarewellRequest.
 func (c *Client) Farewell(ctx context.Context, r FarewellRequest) (FarewellReply, error) {
 	c.stamp(&r.Stamp)

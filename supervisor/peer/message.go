@@ -100,6 +100,19 @@ type NodeStatus struct {
 	PrimaryHeardAge   time.Duration `json:"primary_heard_age"`
 	PrimaryHeardKnown bool          `json:"primary_heard_known"`
 
+	// Revision is that of the cluster record on which the sender acts; 0 without a quorum. Word is what it says of its own server, as a
+	// replica: since it read that record of that term its receiver was stopped, and semi-sync is off (election.Word).
+	Revision     uint64 `json:"revision,omitempty"`
+	WordGiven    bool   `json:"word_given,omitempty"`
+	WordTerm     uint64 `json:"word_term,omitempty"`
+	WordRevision uint64 `json:"word_revision,omitempty"`
+	// Admits are the nodes whose replication accounts are not locked on the sender's server, as primary with durability lossless.
+	Admits []string `json:"admits,omitempty"`
+	// Weak are the reasons for which the sender's server may not acknowledge, nor be primary of a lossless term (promote.DurabilityReason).
+	Weak []string `json:"weak,omitempty"`
+	// Durable: what the sender's server has committed survives a crash (both settings are 1/1).
+	Durable bool `json:"durable,omitempty"`
+
 	// IdleEvents are the events that do not run on the sender's server although it is primary, or was until lately, as schema.name; nil means
 	// not known.
 	IdleEvents []string `json:"idle_events,omitzero"`
@@ -139,6 +152,20 @@ type StandRequest struct {
 type StandReply struct {
 	Accepted bool   `json:"accepted"`
 	Reason   string `json:"reason,omitempty"`
+}
+
+// HoldRequest asks a replica whether it holds Point, a point in the binary log of its source (docs/design.md §5, barrier). The answer
+// comes when it does, or after a moment without.
+type HoldRequest struct {
+	Stamp
+	Point gtid.Set `json:"point"`
+}
+
+// HoldReply is the answer to a HoldRequest. Start names the run of the server process that it holds for.
+type HoldReply struct {
+	Holds  bool   `json:"holds"`
+	Start  string `json:"start,omitempty"`
+	Reason string `json:"reason,omitempty"` // why it cannot tell
 }
 
 // FarewellRequest says that From, primary of Term, has released the VIP and accepts no writes. It speaks of that term only, and is void

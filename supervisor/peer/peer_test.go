@@ -51,6 +51,10 @@ func (h *fakeHandler) HandleSeal(ctx context.Context, from string, r SealRequest
 	return SealReply{Accepted: true, Promised: r.Term}
 }
 
+func (h *fakeHandler) HandleHold(_ context.Context, _ string, r HoldRequest) HoldReply {
+	return HoldReply{Holds: !r.Point.IsEmpty(), Start: "run-1"}
+}
+
 func (h *fakeHandler) HandleStand(_ context.Context, _ string, r StandRequest) StandReply {
 	h.mu.Lock()
 	defer h.mu.Unlock()

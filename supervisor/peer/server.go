@@ -21,12 +21,13 @@ const (
 	kindStatus   = "status"
 	kindSeal     = "seal"
 	kindStand    = "stand"
+	kindHold     = "hold"
 	kindFarewell = "farewell"
 	kindCommand  = "command"
 	kindPing     = "ping"
 )
 
-var kinds = []string{kindStatus, kindSeal, kindStand, kindFarewell, kindCommand, kindPing, kindRaft}
+var kinds = []string{kindStatus, kindSeal, kindStand, kindHold, kindFarewell, kindCommand, kindPing, kindRaft}
 
 // Headers of every message. What TLS has proved is repeated in the clear of the message so that a mistake in wiring is refused by name.
 const (
@@ -49,6 +50,7 @@ type Handler interface {
 	HandleStatus(ctx context.Context, from string, s NodeStatus) NodeStatus
 	HandleSeal(ctx context.Context, from string, r SealRequest) SealReply
 	HandleStand(ctx context.Context, from string, r StandRequest) StandReply
+	HandleHold(ctx context.Context, from string, r HoldRequest) HoldReply
 	HandleFarewell(ctx context.Context, from string, r FarewellRequest) FarewellReply
 	HandleCommand(ctx context.Context, from string, c Command) CommandReply
 }
@@ -219,6 +221,10 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /v1/"+kindStand, message[StandRequest, StandReply]{
 		server: s, kind: kindStand, ack: true, handle: s.handler.HandleStand,
 		check: func(from string, m *StandRequest) error { return s.speaks(kindStand, from, m.From, m.Stamp, 0) },
+	})
+	mux.Handle("POST /v1/"+kindHold, message[HoldRequest, HoldReply]{
+		server: s, kind: kindHold, ack: true, handle: s.handler.HandleHold,
+		check: func(from string, m *HoldRequest) error { return s.speaks(kindHold, from, from, m.Stamp, 0) },
 	})
 	mux.Handle("POST /v1/"+kindFarewell, message[FarewellRequest, FarewellReply]{
 		server: s, kind: kindFarewell, ack: true, handle: s.handler.HandleFarewell,

@@ -27,6 +27,8 @@ type Config struct {
 	Post func(context.Context, election.Event)     // to the loop
 	Send func(to string, data []byte, urgent bool) // to another node's core; never waits
 	Log  *slog.Logger
+	// Applied, if not nil, is called when another record is applied here. It must not wait.
+	Applied func()
 }
 
 // logDir is where the log lies in state_dir.
@@ -298,6 +300,9 @@ func (v *Voter) carryOut(ctx context.Context, out quorum.Output) {
 		}
 		record := v.record.Load()
 		v.cfg.Post(ctx, election.RecordChanged{Term: record.Term, Primary: record.Primary})
+		if v.cfg.Applied != nil {
+			v.cfg.Applied()
+		}
 	}
 	for _, e := range out.Events {
 		v.event(ctx, e)

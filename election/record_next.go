@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package election
+
+import "time"
+
+// Replica is what the primary knows, at one moment, of another host with a server when it looks for
+// the next change of S and k.
+type Replica struct {
+	Node  string
+	Start string // its server process; empty: not known
+	Word  Word
+	// Follows: its receiver reads from this primary. Near: it has received all but the last
+	// moments.
+	Follows, Near bool
+	// Barred: its server may not acknowledge, whatever the record says (promote.Weakness), or it has
+	// transactions that this primary has not.
+	Barred bool
+	// Lost is for how long it has been of no use as a member of S: its supervisor does not answer,
+	// its server does not follow, or is barred. 0: it is of use.
+	Lost time.Duration
+}
+
+// DurabilityPolicy says what to aim at.
+type DurabilityPolicy struct {
+	// MaxAcks is for how many acknowledgements the primary's server can wait: 1 on MariaDB, 0 for any
+	// number.
+	MaxAcks int
+	// GoAlone is `when_alone: continue`.
+	GoAlone bool
+	// Patience is how long a member of S may be lost before it leaves, or the primary goes alone.
+	Patience time.Duration
+}
+
+// maxOfOneAck is how many members S has where k cannot be above 1: every one of them must be heard
+// before anybody promotes.
+const maxOfOneAck = 2
+
+// Aim returns the k for an S of n members: with the primary, a majority holds every acknowledged
+// transaction, and the loss of as many as leave a majority stops neither writes nor a failover.
+func (p DurabilityPolicy) Aim(n int) int {
+	k := (n + 1) / 2
+	if p.MaxAcks > 0 {
+		k = min(k, p.MaxAcks)
+	}
+	return k
+}
+
+// members returns how many members S may have, of n replicas.
+func (p DurabilityPolicy) members(n int) int {
+	if p.MaxAcks == 1 {
+		return min(n, maxOfOneAck)
+	}
+	return n
+}
+
+// NextChange returns the change that brings S and k nearer to the policy's aim, false if there is
+// none. One change runs at a time, so it names the most urgent. Unacknowledged is for how long
+// no replica has been connected that acknowledges.
+func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unacknowledged time.Duration) (Change, bool) {
+	if r.Term == 0 {
+		return Change{}, false
+	}
+	v := Settled(r)
+	var ready []Replica // may enter S
+	for _, q := range replicas {
+		if !r.IsSynced(q.Node) && q.Start != "" && q.Lost == 0 && !q.Barred && v.MayConnect(q.Node, q.Word) {
+			ready = append(ready, q)
+		}
+	}
+	plan := func(c Change, err error) (Change, bool) { return c, err == nil }
+	if len(r.Synced) == 0 {
+		if len(ready) > 0 {
+			ready = ready[:p.members(len(ready))]
+			return plan(r.PlanRaise(1, nodes(ready)...))
+		}
+		if p.GoAlone && !r.Alone && r.allLost(p, replicas) {
+			return plan(r.PlanAlone())
+		}
+		return Change{}, false
+	}
+	for _, q := range replicas {
+		i := indexSynced(r.Synced, q.Node)
+		if i >= 0 && q.Lost == 0 && q.Follows && q.Start != "" && q.Start != r.Synced[i].Start {
+			return plan(r.PlanPass(q.Node)) // until then it counts as unheard
+		}
+	}
+	if len(r.Synced) > 1 {
+		for _, q := range replicas {
+			if r.IsSynced(q.Node) && q.Lost >= p.Patience {
+				if k := p.Aim(len(r.Synced) - 1); r.Acks > k {
+					return plan(r.PlanLower(k))
+				}
+				return plan(r.PlanShrink(q.Node))
+			}
+		}
+	}
+	for _, q := range ready {
+		if q.Follows && q.Near && r.useful(replicas) < p.members(len(replicas)) {
+			return plan(r.PlanGrow(q.Node, q.Start))
+		}
+	}
+	if k := p.Aim(len(r.Synced)); k > r.Acks && r.useful(replicas) >= k {
+		return plan(r.PlanRaise(k))
+	}
+	if p.GoAlone && unacknowledged >= p.Patience && r.allLost(p, replicas) {
+		return plan(r.PlanAlone())
+	}
+	return Change{}, false
+}
+
+// useful counts the members of S that are not lost.
+func (r ClusterRecord) useful(replicas []Replica) int {
+	n := 0
+	for _, q := range replicas {
+		if r.IsSynced(q.Node) && q.Lost == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// allLost reports whether the patience with every replica is over.
+func (r ClusterRecord) allLost(p DurabilityPolicy, replicas []Replica) bool {
+	for _, q := range replicas {
+		if q.Lost < p.Patience {
+			return false
+		}
+	}
+	return true
+}
+
+func nodes(list []Replica) []string {
+	var out []string
+	for _, q := range list {
+		out = append(out, q.Node)
+	}
+	return out
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"highwater/configs"
+	"highwater/election"
+	"highwater/mysqlcheck"
+	"highwater/promote"
+	"highwater/supervisor/peer"
+)
+
+// lossless keeps the promise of `durability: lossless` on this host (docs/design.md §5). As
+// primary it brings S and k to their aim, one change at a time, and lets in who may connect; as
+// replica it acknowledges only while the record and a leader say so, and gives its word else.
+type lossless struct {
+	node    *Node
+	policy  election.DurabilityPolicy
+	barrier *promote.Barrier
+	wake    chan struct{}
+
+	// What follows belongs to run's goroutine.
+	change     *election.Change
+	proposed   bool                        // change, and its fate is not known
+	decided    chan error                  // its fate
+	backoff    election.Instant            // no new change before
+	term       uint64                      // of which the next four are
+	lost       map[string]election.Instant // since when each replica is of no use
+	requiredAt election.Instant            // when MySQL's settings were last looked at
+	ackedAt    election.Instant            // when a replica that acknowledges was last connected
+	heardAt    election.Instant            // when all that an acknowledgement needs was last so
+	silent     string                      // server process that was made silent, and has not been told otherwise
+	acks       string                      // server process that was told to acknowledge
+	durability struct {                    //
+		promote.Durability                  // as last read
+		at                 election.Instant // then
+	}
+	failed string // last failure, said once
+
+	mu     sync.Mutex
+	word   election.Word
+	admits map[string]bool // replicas whose accounts are not locked on this server, in this term
+	weak   promote.Durability
+	known  bool // weak is
+	counts map[string]uint64
+	doing  string         // name of the change under way
+	doubt  *election.View // of a proposal whose fate is not known
+	last   map[string]sign
+}
+
+// losslessPause is how often a primary looks for a change, and a replica whether it may still
+// acknowledge, where nothing wakes them.
+const losslessPause = 200 * time.Millisecond
+
+// newLossless returns nil where durability is best-effort, or there is no server.
+func newLossless(n *Node) *lossless {
+	if n.config.Durability.Mode != configs.Lossless || n.self.Witness {
+		return nil
+	}
+	return &lossless{
+		node: n, wake: make(chan struct{}, 1), decided: make(chan error, 1),
+		policy: election.DurabilityPolicy{
+			GoAlone: n.config.Durability.WhenAlone == configs.WhenAloneContinue, Patience: n.config.VIP.Lease,
+		},
+		barrier: promote.NewBarrier(n.server, n.config.MySQL.Heartbeat),
+		lost:    map[string]election.Instant{}, admits: map[string]bool{}, counts: map[string]uint64{},
+		last: map[string]sign{},
+	}
+}
+
+// nudge asks for a turn now. It may be called on nil.
+func (l *lossless) nudge() {
+	if l == nil {
+		return
+	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run takes turns until ctx ends.
+func (l *lossless) run(ctx context.Context) error {
+	ticker := time.NewTicker(losslessPause)
+	defer ticker.Stop()
+	for {
+		l.turn(ctx)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		case <-l.wake:
+		}
+	}
+}
+
+func (l *lossless) turn(ctx context.Context) {
+	l.settle()
+	view, record := l.node.loop.view.Load(), l.node.voter.Record()
+	l.lookAtServer(ctx)
+	switch view.Role {
+	case election.RoleClaiming, election.RolePrimary:
+		if record.Primary == l.node.self.Name && record.Term >= view.Term {
+			l.lead(ctx, record)
+		}
+	case election.RoleReplica, election.RoleHeld:
+		l.drop()
+		l.obey(ctx, record, view.Promised)
+	}
+}
+
+// settle takes in the fate of a proposal.
+func (l *lossless) settle() {
+	if !l.proposed {
+		return
+	}
+	select {
+	case err := <-l.decided:
+		l.proposed = false
+		l.mu.Lock()
+		l.doubt = nil
+		l.mu.Unlock()
+		if err == nil {
+			var next election.Change
+			if next, err = l.change.Settle(l.node.voter.Record()); err == nil && next.Step().Stage != election.StageCommit {
+				l.change = &next
+				return
+			}
+		}
+		l.fail("propose", err) // what holds now, the record says
+	default:
+	}
+}
+
+// drop gives up a change that was not proposed; one that was stays in doubt.
+func (l *lossless) drop() {
+	if l.proposed {
+		return
+	}
+	l.setChange(nil)
+}
+
+func (l *lossless) setChange(c *election.Change) {
+	l.change = c
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.doing, l.doubt = "", nil
+	if c != nil {
+		l.doing = c.Name()
+	}
+}
+
+// fail drops the change under way and waits a moment before the next.
+func (l *lossless) fail(stage string, err error) {
+	if err != nil && l.failed != err.Error() {
+		l.failed = err.Error()
+		name := ""
+		if l.change != nil {
+			name = l.change.Name()
+		}
+		l.node.log.Warn("lossless.failed", "change", name, "stage", stage, "error", err)
+	}
+	l.count("failed")
+	l.backoff = now().Add(losslessBackoff)
+	l.drop()
+}
+
+// losslessBackoff is the pause after a change that failed.
+const losslessBackoff = 500 * time.Millisecond
+
+func (l *lossless) count(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts[name]++
+}
+
+// view is what must be assumed of the record now.
+func (l *lossless) view(record election.ClusterRecord) election.View {
+	if l.change != nil {
+		return l.change.View()
+	}
+	return election.Settled(record)
+}
+
+// durabilityInterval is how old the word on the server's settings may be.
+const durabilityInterval = 5 * time.Second
+
+// lookAtServer learns what the server can promise, before its supervisor sets anything that
+// hides it.
+func (l *lossless) lookAtServer(ctx context.Context) {
+	start := l.startID()
+	if start == "" || start == l.durability.StartID && now() < l.durability.at.Add(durabilityInterval) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.node.config.Check.Timeout)
+	defer cancel()
+	d, err := l.node.server.Durability(ctx)
+	if err != nil {
+		l.node.log.Debug("durability.unread", "error", err)
+		return
+	}
+	l.durability.Durability, l.durability.at = d, now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.known || !slices.Equal(l.weak.Weaknesses, d.Weaknesses) {
+		for _, w := range d.Weaknesses {
+			l.node.log.Warn("server.weak", "reason", string(w.Reason), "problem", w.Problem, "remedy", w.Remedy, "bars", w.Bars)
+		}
+	}
+	l.weak, l.known = d, true
+}
+
+// startID names the run of the local server, "" if it does not answer.
+func (l *lossless) startID() string {
+	sample, verdict := l.node.health.snapshot()
+	if verdict.Health != mysqlcheck.HealthAlive {
+		return ""
+	}
+	return sample.StartID
+}
+
+// fill writes what peers need into a status.
+func (l *lossless) fill(s *peer.NodeStatus) {
+	if l == nil {
+		return
+	}
+	s.Revision = l.node.voter.Record().Revision
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.WordGiven, s.WordTerm, s.WordRevision = l.word.Given, l.word.Term, l.word.Revision
+	for name, admitted := range l.admits {
+		if admitted {
+			s.Admits = append(s.Admits, name)
+		}
+	}
+	slices.Sort(s.Admits)
+	s.Durable = l.known
+	for _, w := range l.weak.Weaknesses {
+		if w.Bars {
+			s.Weak = append(s.Weak, string(w.Reason))
+		}
+		if w.Reason == promote.DurabilityRelaxed {
+			s.Durable = false
+		}
+	}
+}
+
+// user is the account by which a node's server replicates.
+func (l *lossless) user(node string) string { return l.node.config.MySQL.Replication.UserFor(node) }
+
+// wordOf is what a peer has said of itself.
+func wordOf(s peer.NodeStatus) election.Word {
+	return election.Word{Given: s.WordGiven, Term: s.WordTerm, Revision: s.WordRevision}
+}
+
+// sign is what of a peer's status may call for a turn.
+type sign struct {
+	word     election.Word
+	role     string
+	revision uint64
+	start    string
+}
+
+// heard takes a turn when a peer has said something new. It may be called on nil.
+func (l *lossless) heard(s peer.NodeStatus) {
+	if l == nil {
+		return
+	}
+	said := sign{word: wordOf(s), role: s.Role, revision: s.Revision, start: s.ServerStartID}
+	l.mu.Lock()
+	news := l.last[s.Node] != said
+	l.last[s.Node] = said
+	l.mu.Unlock()
+	if news {
+		l.nudge()
+	}
+}

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"fmt"
+
+	"highwater/election"
+	"highwater/mysqlcheck"
+	"highwater/mysqlcheck/gtid"
+	"highwater/promote"
+	"highwater/supervisor/peer"
+)
+
+// bar takes out of the choice whose server could not begin a term in which nothing is lost.
+func (l *lossless) bar(reports []promote.Report, heard map[string]peer.NodeStatus) {
+	for i := range reports {
+		if weak := heard[reports[i].Node].Weak; len(weak) > 0 {
+			reports[i].Eligible, reports[i].Reasons = false, weak
+		}
+	}
+}
+
+// incomplete returns why this node, which is to win, may lack something that a client was told
+// of; "" if it holds everything, or will when it has fetched what it misses. While a change is in
+// doubt both records must allow it.
+func (l *lossless) incomplete(heard map[string]peer.NodeStatus, choice promote.Choice) string {
+	in := promote.CompletenessInput{Candidate: l.node.self.Name}
+	for name, s := range heard {
+		t := promote.Testimony{
+			Node: name, Start: s.ServerStartID, Executed: s.Executed, Received: s.Received, Errant: s.Errant, Durable: s.Durable,
+		}
+		if name == in.Candidate {
+			t.Received = t.Received.Union(choice.Missing)
+		}
+		in.Heard = append(in.Heard, t)
+	}
+	if sample, _ := l.node.health.snapshot(); sample.Version.Flavor == mysqlcheck.MariaDB {
+		in.MaxAcks = 1
+	}
+	for _, record := range l.records() {
+		claims, err := claimsOf(record)
+		if err != nil {
+			return err.Error()
+		}
+		in.Term, in.Kept, in.Accepted = claims.term, claims.kept, claims.accepted
+		in.LastSeen = l.node.held(record.Primary)
+		if c := promote.Complete(in); !c.Allowed {
+			return c.String()
+		}
+	}
+	return ""
+}
+
+// records are those that may be in force.
+func (l *lossless) records() []election.ClusterRecord {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.doubt != nil {
+		return l.doubt.Records()
+	}
+	return []election.ClusterRecord{l.node.voter.Record()}
+}
+
+// claims is what a record says of who may hold what, in the words of package promote.
+type claims struct {
+	term     promote.Claims
+	kept     *promote.Claims
+	accepted *promote.Acceptance
+}
+
+func claimsOf(r election.ClusterRecord) (claims, error) {
+	var c claims
+	var err error
+	c.term = promote.Claims{Primary: r.Primary, Acks: r.Acks, Alone: r.Alone}
+	if c.term.Synced, err = synced(r.Synced); err != nil {
+		return c, err
+	}
+	if k := r.Kept; k != nil {
+		c.kept = &promote.Claims{Primary: k.Primary, Acks: k.Acks, Alone: k.Alone}
+		if c.kept.Synced, err = synced(k.Synced); err != nil {
+			return c, err
+		}
+	}
+	if a := r.AcceptedLoss; a != nil {
+		c.accepted = &promote.Acceptance{To: a.To}
+	}
+	return c, nil
+}
+
+func synced(list []election.SyncedNode) ([]promote.Synced, error) {
+	var out []promote.Synced
+	for _, s := range list {
+		errant, err := gtid.Parse(s.Errant)
+		if err != nil {
+			return nil, fmt.Errorf("read the cluster record: errant transactions of %s: %w", s.Node, err)
+		}
+		out = append(out, promote.Synced{Node: s.Node, Start: s.Start, Errant: errant})
+	}
+	return out, nil
+}

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"highwater/election"
+	"highwater/mysqlcheck"
+	"highwater/promote"
+	"highwater/supervisor/peer"
+)
+
+// lead is a primary's turn.
+func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
+	if l.term != record.Term {
+		l.term, l.lost, l.requiredAt, l.ackedAt = record.Term, map[string]election.Instant{}, 0, now()
+		l.silent, l.acks = "", ""
+	}
+	l.say(election.Word{})
+	facts := l.replicas(record)
+	if err := l.require(ctx, l.view(record)); err != nil {
+		l.complain("require", err)
+		return
+	}
+	l.admit(ctx, l.view(record))
+	if l.change == nil && now() >= l.backoff {
+		policy := l.policy
+		if sample, _ := l.node.health.snapshot(); sample.Version.Flavor == mysqlcheck.MariaDB {
+			policy.MaxAcks = 1
+		}
+		if c, ok := record.NextChange(policy, facts, now().Sub(l.ackedAt)); ok {
+			l.setChange(&c)
+		}
+	}
+	for l.change != nil && l.step(ctx) {
+	}
+}
+
+// complain says a failure once.
+func (l *lossless) complain(what string, err error) {
+	if l.failed != err.Error() {
+		l.failed = err.Error()
+		l.node.log.Warn("lossless.failed", "stage", what, "error", err)
+	}
+	l.count("failed")
+}
+
+// near is how many transactions a replica may lack that is said to have received all but the
+// last moments: what a fast primary commits between two statuses.
+const near = 10_000
+
+// replicas says what this primary knows of every other host with a server.
+func (l *lossless) replicas(record election.ClusterRecord) []election.Replica {
+	n, at := l.node, now()
+	sample, verdict := n.health.snapshot()
+	var list []election.Replica
+	for _, node := range n.cluster.nodes {
+		if node.Witness || node.Name == n.self.Name {
+			continue
+		}
+		r := election.Replica{Node: node.Name}
+		h, ok, _ := n.cluster.of(node.Name)
+		fresh := ok && boottime()-h.at < n.silence() && h.Health == healthAlive
+		if fresh {
+			r.Start, r.Word = h.ServerStartID, wordOf(h.NodeStatus)
+			r.Follows = h.SourceUUID == sample.ServerUUID && h.Receiver == mysqlcheck.ThreadRunning.String()
+			r.Near = verdict.Executed.Subtract(h.Received.Union(h.Executed)).Count() <= near
+			r.Barred = len(h.Weak) > 0 || !h.Errant.IsEmpty() || len(h.Held) > 0
+		}
+		useless := !fresh || record.IsSynced(node.Name) && (!r.Follows || r.Barred)
+		switch since := l.lost[node.Name]; {
+		case !useless:
+			delete(l.lost, node.Name)
+		case since == 0:
+			l.lost[node.Name] = at
+			r.Lost = 1
+		default:
+			r.Lost = max(1, at.Sub(since))
+		}
+		list = append(list, r)
+	}
+	return list
+}
+
+// requireInterval is how often MySQL's own word on its waiting is read.
+const requireInterval = time.Second
+
+// require holds MySQL to what the view demands: as many acknowledgements, without a time limit.
+func (l *lossless) require(ctx context.Context, v election.View) error {
+	if now() < l.requiredAt.Add(requireInterval) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.node.config.Fencing.Timeout)
+	defer cancel()
+	server := l.node.server
+	st, err := server.SourceState(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Clients > 0 {
+		l.ackedAt = now()
+	}
+	switch acks := v.Acks(); {
+	case acks == 0:
+		if st.Enabled {
+			err = server.DisableSource(ctx)
+		}
+	case !st.Lossless(acks):
+		err = server.EnableSource(ctx, acks)
+	case st.Acks != acks && l.change == nil:
+		err = server.SetAcks(ctx, acks)
+	}
+	if err == nil {
+		l.requiredAt = now()
+		l.node.health.promoted(&promote.SemiSync{Acks: v.Acks()})
+	}
+	return err
+}
+
+// admit unlocks the accounts of those who may connect.
+func (l *lossless) admit(ctx context.Context, v election.View) {
+	for _, node := range l.node.cluster.nodes {
+		if node.Witness || node.Name == l.node.self.Name || l.admitted(node.Name) {
+			continue
+		}
+		h, _, _ := l.node.cluster.of(node.Name)
+		if !v.MayConnect(node.Name, wordOf(h.NodeStatus)) {
+			continue
+		}
+		if err := l.unlock(ctx, node.Name); err != nil {
+			l.complain("admit", err)
+		}
+	}
+}
+
+func (l *lossless) admitted(node string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.admits[node]
+}
+
+// setAdmitted notes whose account is locked, and lets that node know.
+func (l *lossless) setAdmitted(node string, admitted bool) {
+	l.mu.Lock()
+	changed := l.admits[node] != admitted
+	l.admits[node] = admitted
+	l.mu.Unlock()
+	if changed {
+		l.node.publish()
+	}
+}
+
+func (l *lossless) unlock(ctx context.Context, node string) error {
+	ctx, cancel := context.WithTimeout(ctx, l.node.config.Fencing.Timeout)
+	defer cancel()
+	if err := l.node.server.UnlockReplica(ctx, l.user(node)); err != nil {
+		return err
+	}
+	l.setAdmitted(node, true)
+	return nil
+}
+
+// step carries out one stage of the change under way and reports whether to go on at once.
+func (l *lossless) step(ctx context.Context) bool {
+	step := l.change.Step()
+	ctx, cancel := context.WithTimeout(ctx, l.node.config.Promote.Timeout)
+	defer cancel()
+	var passed []election.SyncedNode
+	var err error
+	switch step.Stage {
+	case election.StageCommit:
+		if !l.proposed {
+			l.propose(ctx)
+		}
+		return false
+	case election.StageDone:
+		l.node.log.Info("lossless.changed", "change", l.change.Name(), "synced", syncedNames(l.node.voter.Record()), "acks", l.node.voter.Record().Acks)
+		l.count(l.change.Name())
+		l.failed = ""
+		l.setChange(nil)
+		return false
+	case election.StageCut:
+		err = l.cut(ctx, step.Nodes)
+	case election.StageRequire:
+		err = l.waitFor(ctx, step.Acks)
+	case election.StageBarrier:
+		passed, err = l.passBarrier(ctx, step)
+	case election.StageRelax:
+		if step.Acks == 0 {
+			err = l.node.server.DisableSource(ctx)
+		} else {
+			err = l.node.server.SetAcks(ctx, step.Acks)
+		}
+		l.requiredAt = 0
+	case election.StageAdmit:
+		for _, node := range step.Nodes {
+			err = errors.Join(err, l.unlock(ctx, node))
+		}
+	default:
+		err = fmt.Errorf("no primary does %s", step.Stage)
+	}
+	if err == nil {
+		var next election.Change
+		if next, err = l.change.Done(passed...); err == nil {
+			l.change = &next
+			return true
+		}
+	}
+	// What is committed stays so, and what this change leaves undone each turn sees to.
+	l.fail(string(step.Stage), err)
+	return false
+}
+
+// cut makes it impossible for nodes to acknowledge, unless the view lets them in.
+func (l *lossless) cut(ctx context.Context, nodes []string) error {
+	v := l.change.View()
+	for _, node := range nodes {
+		h, _, _ := l.node.cluster.of(node)
+		if v.MayConnect(node, wordOf(h.NodeStatus)) {
+			continue
+		}
+		l.setAdmitted(node, false)
+		if err := l.node.server.LockReplica(ctx, l.user(node)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// waitFor has MySQL wait for so many acknowledgements.
+func (l *lossless) waitFor(ctx context.Context, acks int) error {
+	st, err := l.node.server.SourceState(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !st.Lossless(1):
+		return l.node.server.EnableSource(ctx, acks)
+	case st.Acks < acks:
+		return l.node.server.SetAcks(ctx, acks)
+	default:
+		return nil
+	}
+}
+
+const (
+	// barrierTimeout bounds the wait for replicas to receive a barrier.
+	barrierTimeout = 2 * time.Second
+	// barrierGrace is how long the others have once enough have received it.
+	barrierGrace = 20 * time.Millisecond
+)
+
+// passBarrier begins a barrier and returns those who have received it.
+func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]election.SyncedNode, error) {
+	var running []election.SyncedNode
+	for _, node := range step.Nodes {
+		h, ok, _ := l.node.cluster.of(node)
+		if ok && boottime()-h.at < l.node.silence() && h.ServerStartID != "" {
+			running = append(running, election.SyncedNode{Node: node, Start: h.ServerStartID})
+		}
+	}
+	if len(running) < step.Acks {
+		return nil, fmt.Errorf("%d of %v answer and %d have to pass a barrier", len(running), step.Nodes, step.Acks)
+	}
+	begun, err := l.change.Begin(running...)
+	if err != nil {
+		return nil, err
+	}
+	l.change = &begun
+	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
+	defer cancel()
+	point, err := l.barrier.Pass(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all sync.WaitGroup
+	holds := make(chan election.SyncedNode, len(running))
+	for _, r := range running {
+		all.Go(func() {
+			if l.receives(ctx, r, point) {
+				holds <- r
+			}
+		})
+	}
+	go func() { all.Wait(); close(holds) }()
+	var passed []election.SyncedNode
+	for r := range holds {
+		passed = append(passed, r)
+		if len(passed) == step.Acks && len(passed) < len(running) {
+			time.AfterFunc(barrierGrace, cancel)
+		}
+	}
+	if len(passed) < step.Acks {
+		return nil, fmt.Errorf("%d of %v received the barrier and %d have to", len(passed), step.Nodes, step.Acks)
+	}
+	slices.SortFunc(passed, func(a, b election.SyncedNode) int { return slices.Compare([]string{a.Node}, []string{b.Node}) })
+	return passed, nil
+}
+
+// receives asks a replica until it holds the point, in the server process that ran before.
+func (l *lossless) receives(ctx context.Context, r election.SyncedNode, point promote.Point) bool {
+	i := slices.IndexFunc(l.node.clients, func(c *peer.Client) bool { return c.Peer() == r.Node })
+	if i < 0 {
+		return false
+	}
+	for ctx.Err() == nil {
+		reply, err := l.node.clients[i].Hold(ctx, peer.HoldRequest{Point: point.Set})
+		switch {
+		case err == nil && reply.Start != "" && reply.Start != r.Start:
+			return false
+		case err == nil && reply.Holds:
+			return true
+		}
+		sleep(ctx, 5*time.Millisecond)
+	}
+	return false
+}
+
+// propose puts the change before the quorum. Until its fate is known it is in doubt.
+func (l *lossless) propose(ctx context.Context) {
+	proposal, err := l.change.Proposal()
+	if err != nil {
+		l.fail("propose", err)
+		return
+	}
+	l.proposed = true
+	v := l.change.View()
+	l.mu.Lock()
+	l.doubt = &v
+	l.mu.Unlock()
+	l.node.voter.Change(ctx, func(record election.ClusterRecord) (election.ClusterRecord, error) {
+		return record.Commit(proposal)
+	}, func(_ context.Context, err error) {
+		l.decided <- err // buffered; one is under way
+		l.nudge()
+	})
+}
+
+// begin is asked before a term's writes open: it returns how many acknowledgements they wait for,
+// and the accounts of those who may give none. Replicas that are there have a moment to give
+// their word, which lets them connect at once.
+func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
+	deadline := now().Add(wordPatience)
+	for {
+		record := l.node.voter.Record()
+		v := election.Settled(record)
+		if v.Acks() == 0 {
+			return nil // it has gone alone, and goes on so
+		}
+		in := &promote.Lossless{Acks: v.Acks()}
+		admits, wait := map[string]bool{}, false
+		var more <-chan struct{}
+		for _, node := range l.node.cluster.nodes {
+			if node.Witness || node.Name == l.node.self.Name {
+				continue
+			}
+			h, ok, next := l.node.cluster.of(node.Name)
+			more = next
+			if v.MayConnect(node.Name, wordOf(h.NodeStatus)) {
+				admits[node.Name] = true
+				continue
+			}
+			in.Lock = append(in.Lock, l.user(node.Name))
+			wait = wait || ok && boottime()-h.at < l.node.silence() && h.Health == healthAlive && h.PromisedTerm >= term
+		}
+		if left := deadline.Sub(now()); wait && left > 0 && ctx.Err() == nil {
+			select {
+			case <-more:
+			case <-time.After(left):
+			case <-ctx.Done():
+			}
+			continue
+		}
+		l.mu.Lock()
+		l.admits = admits
+		l.mu.Unlock()
+		l.node.publish()
+		return in
+	}
+}
+
+// wordPatience is how long a promotion waits for the word of replicas that have sealed.
+const wordPatience = 30 * time.Millisecond
+
+func syncedNames(r election.ClusterRecord) []string {
+	var out []string
+	for _, s := range r.Synced {
+		out = append(out, s.Node)
+	}
+	return out
+}

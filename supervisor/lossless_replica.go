@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"highwater/election"
+)
+
+// obey is a replica's turn: it acknowledges while the record has it in S and the primary of that
+// record, and a leader of the quorum, are heard. Whoever has heard neither for the lease and its
+// margin is silent: a deposed primary may still be there, and count on it.
+func (l *lossless) obey(ctx context.Context, record election.ClusterRecord, promised uint64) {
+	at := now()
+	if l.heardAt == 0 { // an earlier process has let it acknowledge until now
+		l.heardAt = at
+	}
+	l.mu.Lock()
+	clear(l.admits)
+	l.mu.Unlock()
+	switch {
+	case l.mayAcknowledge(record, promised):
+		l.heardAt = at
+		l.acknowledge(ctx, record)
+	case record.IsSynced(l.node.self.Name) && promised <= record.Term && at < l.heardAt.Add(l.deaf()):
+	default:
+		l.hush(ctx, record)
+	}
+}
+
+// deaf is for how long a replica acknowledges without a leader: the lease and its margin.
+func (l *lossless) deaf() time.Duration {
+	return l.node.config.VIP.Lease + l.node.silence()
+}
+
+// mayAcknowledge reports whether this server may acknowledge its primary's commits now. The
+// record must not be older than the one on which the primary acts: read at a later one, this
+// node may have left S.
+func (l *lossless) mayAcknowledge(record election.ClusterRecord, promised uint64) bool {
+	n := l.node
+	if !record.IsSynced(n.self.Name) || promised > record.Term || n.voter.State().Leader == "" {
+		return false
+	}
+	p, ok, _ := n.cluster.of(record.Primary)
+	return ok && boottime()-p.at < n.silence() && p.Role == election.RolePrimary.String() &&
+		p.Term == record.Term && p.Revision != 0 && p.Revision <= record.Revision
+}
+
+// acknowledge has the server acknowledge, where it does not.
+func (l *lossless) acknowledge(ctx context.Context, record election.ClusterRecord) {
+	start := l.startID()
+	if start == "" || l.acks == start || now() < l.backoff {
+		return
+	}
+	l.say(election.Word{}) // before anything acknowledges
+	l.silent = ""
+	ctx, cancel := context.WithTimeout(ctx, followTimeout)
+	defer cancel()
+	source, err := l.node.source(record.Primary, record.Term)
+	if err == nil {
+		_, err = l.node.server.FollowAcknowledging(ctx, source)
+	}
+	if err != nil {
+		l.fail("acknowledge", err)
+		return
+	}
+	l.acks, l.failed = start, ""
+	l.node.log.Info("lossless.acknowledges", "source", record.Primary, "term", record.Term)
+	l.node.health.again()
+}
+
+// hush makes sure that the server acknowledges nothing, and says so where that lets it connect.
+func (l *lossless) hush(ctx context.Context, record election.ClusterRecord) {
+	if err := l.silence(ctx); err != nil {
+		l.say(election.Word{})
+		if !errors.Is(err, errServerSilent) {
+			l.fail("silence", err)
+		}
+		return
+	}
+	word := election.Word{}
+	if record.Term != 0 && !record.IsSynced(l.node.self.Name) && record.Primary != l.node.self.Name {
+		word = election.Word{Given: true, Term: record.Term, Revision: record.Revision}
+	}
+	l.say(word)
+}
+
+// silence makes the server silent, where this process has not done so yet.
+func (l *lossless) silence(ctx context.Context) error {
+	start := l.startID()
+	switch {
+	case start == "":
+		return errServerSilent
+	case l.silent == start:
+		return nil
+	case now() < l.backoff:
+		return errServerSilent
+	}
+	l.acks = ""
+	ctx, cancel := context.WithTimeout(ctx, l.node.config.Promote.GatherTimeout)
+	defer cancel()
+	if err := l.node.server.Silence(ctx); err != nil {
+		return err
+	}
+	l.silent, l.failed = start, ""
+	l.node.log.Info("lossless.silent")
+	l.node.health.again()
+	return nil
+}
+
+// say changes this node's word.
+func (l *lossless) say(w election.Word) {
+	l.mu.Lock()
+	changed := l.word != w
+	l.word = w
+	l.mu.Unlock()
+	if changed {
+		l.node.publish()
+	}
+}
+
+// admissionTimeout bounds the wait for the primary to unlock this server's account. A receiver
+// that is refused comes back a second later only.
+const admissionTimeout = 2 * time.Second
+
+// errNotAdmitted: the primary has locked this server's account, and waits for its word.
+var errNotAdmitted = errors.New("the primary has not admitted this server yet")
+
+// awaitAdmission waits until the server of a node lets this one read. It may be called on nil.
+func (l *lossless) awaitAdmission(ctx context.Context, node string) error {
+	if l == nil {
+		return nil
+	}
+	l.nudge()
+	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
+	defer cancel()
+	for {
+		h, ok, more := l.node.cluster.of(node)
+		if ok && slices.Contains(h.Admits, l.node.self.Name) {
+			return nil
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return errNotAdmitted
+		}
+	}
+}
