@@ -27,7 +27,7 @@ func (s *Server) StopAcknowledging(ctx context.Context) error {
 }
 
 func (c *session) stopAcknowledging(ctx context.Context) error {
-	if err := c.rememberBoot(ctx); err != nil {
+	if _, err := c.rememberBoot(ctx); err != nil {
 		return err
 	}
 	if err := c.stopReceiver(ctx); err != nil {
@@ -89,7 +89,7 @@ func (s *Server) prepareAcknowledging(ctx context.Context) error {
 	if names.ReplicaEnabled == "" {
 		return ErrNoSemiSync
 	}
-	if err := c.rememberBoot(ctx); err != nil {
+	if _, err := c.rememberBoot(ctx); err != nil {
 		return err
 	}
 	status, err := c.semiSyncStatus(ctx)

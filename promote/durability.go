@@ -48,7 +48,8 @@ const (
 
 // Weakness is one thing that stands between a server and durability: lossless.
 type Weakness struct {
-	Reason DurabilityReason
+	Reason  DurabilityReason
+	Setting string // as the server's manual calls it
 	// Bars says that the server is not to be in S, nor the primary of a lossless
 	// term, because of it. The others are set when a term begins, or only cost
 	// time after a crash.
@@ -77,21 +78,34 @@ func (s *Server) Durability(ctx context.Context) (Durability, error) {
 		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
 	defer c.close()
-	d, err := c.durability(ctx)
+	b, err := c.rememberBoot(ctx)
 	if err != nil {
 		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
-	return d, nil
+	return c.durability(ctx, b)
 }
 
-func (c *session) durability(ctx context.Context) (Durability, error) {
-	boots, err := c.boots(ctx)
+// LookAtDurability is [Server.Durability] for those who only look: it knows what
+// the supervisor has remembered in stateDir, and writes nothing.
+func LookAtDurability(ctx context.Context, db *sql.DB, stateDir string) (Durability, error) {
+	s := Server{cfg: Config{DB: db, StateDir: stateDir}}
+	c, err := s.connect(ctx)
 	if err != nil {
-		return Durability{}, err
+		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
+	defer c.close()
+	b, _, err := c.boots(ctx)
+	if err != nil {
+		return Durability{}, fmt.Errorf("read durability: %w", err)
+	}
+	return c.durability(ctx, b)
+}
+
+// durability reads the rest of it.
+func (c *session) durability(ctx context.Context, b boots) (Durability, error) {
 	names, values, err := c.semiSyncSettings(ctx)
 	if err != nil {
-		return Durability{}, err
+		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
 	err = c.query(ctx, mysqlcheck.StmtDurability, nil, func(rows *sql.Rows) error {
 		var name, value string
@@ -102,35 +116,38 @@ func (c *session) durability(ctx context.Context) (Durability, error) {
 		return nil
 	})
 	if err != nil {
-		return Durability{}, err
+		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
-	d := Durability{StartID: boots.StartID}
+	d := Durability{StartID: b.StartID}
 	d.judgeSemiSync(names, values)
 	d.judgeDisk(c.version.Flavor, values)
-	d.judgeBoot(boots)
+	d.judgeBoot(names, b)
 	return d, nil
 }
 
-func (d *Durability) add(reason DurabilityReason, bars bool, problem, remedy string) {
-	d.Weaknesses = append(d.Weaknesses, Weakness{reason, bars, problem, remedy})
+func (d *Durability) add(reason DurabilityReason, setting string, bars bool, problem, remedy string) {
+	d.Weaknesses = append(d.Weaknesses, Weakness{reason, setting, bars, problem, remedy})
 }
+
+// settingPlugins is where the halves of semi-sync are loaded from.
+const settingPlugins = "plugin_load_add"
 
 func (d *Durability) judgeSemiSync(names mysqlcheck.SemiSyncNames, values map[string]string) {
 	if names.ReplicaEnabled == "" {
-		d.add(DurabilityNoReplica, true, "the server cannot acknowledge: the replica half of semi-sync is not loaded",
+		d.add(DurabilityNoReplica, settingPlugins, true, "the server cannot acknowledge: the replica half of semi-sync is not loaded",
 			"Add plugin_load_add=semisync_replica.so to my.cnf, or INSTALL PLUGIN rpl_semi_sync_replica SONAME 'semisync_replica.so'.")
 	}
 	if names.SourceEnabled == "" {
-		d.add(DurabilityNoSource, true, "commits cannot wait for an acknowledgement: the source half of semi-sync is not loaded",
+		d.add(DurabilityNoSource, settingPlugins, true, "commits cannot wait for an acknowledgement: the source half of semi-sync is not loaded",
 			"Add plugin_load_add=semisync_source.so to my.cnf, or INSTALL PLUGIN rpl_semi_sync_source SONAME 'semisync_source.so'.")
 		return
 	}
 	if values[names.WaitPoint] != "AFTER_SYNC" {
-		d.add(DurabilityWaitPoint, false, fmt.Sprintf("%s is %s: others see a transaction before it is acknowledged", names.WaitPoint, values[names.WaitPoint]),
+		d.add(DurabilityWaitPoint, names.WaitPoint, false, fmt.Sprintf("%s is %s: others see a transaction before it is acknowledged", names.WaitPoint, values[names.WaitPoint]),
 			fmt.Sprintf("Set %s=AFTER_SYNC in my.cnf; a promotion sets it too.", names.WaitPoint))
 	}
 	if values[names.Timeout] != semiSyncForever {
-		d.add(DurabilityTimeout, false, fmt.Sprintf("%s is %s ms: after that a commit ends without an acknowledgement", names.Timeout, values[names.Timeout]),
+		d.add(DurabilityTimeout, names.Timeout, false, fmt.Sprintf("%s is %s ms: after that a commit ends without an acknowledgement", names.Timeout, values[names.Timeout]),
 			fmt.Sprintf("Set %s=%s in my.cnf; a promotion sets it too.", names.Timeout, semiSyncForever))
 	}
 }
@@ -138,27 +155,27 @@ func (d *Durability) judgeSemiSync(names mysqlcheck.SemiSyncNames, values map[st
 func (d *Durability) judgeDisk(flavor mysqlcheck.Flavor, values map[string]string) {
 	for _, name := range []string{"sync_binlog", "innodb_flush_log_at_trx_commit"} {
 		if values[name] != "1" {
-			d.add(DurabilityRelaxed, true, fmt.Sprintf("%s is %s: a crash loses commits that replicas have", name, values[name]),
+			d.add(DurabilityRelaxed, name, true, fmt.Sprintf("%s is %s: a crash loses commits that replicas have", name, values[name]),
 				fmt.Sprintf("SET GLOBAL %s=1, and the same in my.cnf.", name))
 		}
 	}
 	// With GTIDs MariaDB fetches anew whatever it had not applied.
 	if flavor == mysqlcheck.MySQL && values["relay_log_recovery"] != "ON" && values["relay_log_recovery"] != "1" {
-		d.add(DurabilityRelayLog, false, "relay_log_recovery is OFF: after a crash of the host the relay log may be damaged, and the applier stops on it",
+		d.add(DurabilityRelayLog, "relay_log_recovery", false, "relay_log_recovery is OFF: after a crash of the host the relay log may be damaged, and the applier stops on it",
 			"Set relay_log_recovery=ON in my.cnf and restart the server.")
 	}
 }
 
-func (d *Durability) judgeBoot(b boots) {
+func (d *Durability) judgeBoot(names mysqlcheck.SemiSyncNames, b boots) {
 	switch {
 	case b.Replicates == bootOn:
-		d.add(DurabilityBootAcker, true, "replication starts by itself at boot, from whatever source it had",
+		d.add(DurabilityBootAcker, "skip_replica_start", true, "replication starts by itself at boot, from whatever source it had",
 			"Set skip_replica_start=ON in my.cnf (RESET PERSIST skip_replica_start if it was persisted) and restart the server.")
 	case b.Acknowledges == bootOn:
-		d.add(DurabilityBootAcker, true, "semi-sync is on at boot: the server may acknowledge before its supervisor knows whether it may",
+		d.add(DurabilityBootAcker, names.ReplicaEnabled, true, "semi-sync is on at boot: the server may acknowledge before its supervisor knows whether it may",
 			"Set rpl_semi_sync_replica_enabled=OFF (MariaDB: rpl_semi_sync_slave_enabled) in my.cnf, and RESET PERSIST it if it was persisted.")
 	case b.Acknowledges == bootUnknown && b.Replicates != bootOff:
-		d.add(DurabilityBootUnknown, true, "semi-sync was set at run time before Highwater looked, so what it is at boot cannot be told",
+		d.add(DurabilityBootUnknown, names.ReplicaEnabled, true, "semi-sync was set at run time before Highwater looked, so what it is at boot cannot be told",
 			"Make sure that rpl_semi_sync_slave_enabled (MySQL: rpl_semi_sync_replica_enabled) is not ON in my.cnf, and restart the server.")
 	}
 }
@@ -184,14 +201,14 @@ type boots struct {
 // known, in Config.StateDir.
 const bootFile = "boot.json"
 
-// boots reads what the server does at boot. Once semi-sync is set at run time,
-// and whoever acknowledges has set it, neither flavour tells any more what it
-// was: so it is remembered, for as long as the server process runs.
-func (c *session) boots(ctx context.Context) (boots, error) {
-	var b boots
+// boots reads what the server does at boot, and what is remembered of that. Once
+// semi-sync is set at run time, and whoever acknowledges has set it, neither
+// flavour tells any more what it was: then what is remembered holds, for as long
+// as the server process runs.
+func (c *session) boots(ctx context.Context) (b, saved boots, err error) {
 	_, startID, err := mysqlcheck.Identity(ctx, c.conn, c.version)
 	if err != nil {
-		return boots{}, err
+		return boots{}, boots{}, err
 	}
 	b.StartID = startID
 	err = c.query(ctx, mysqlcheck.StmtBootSettings, nil, func(rows *sql.Rows) error {
@@ -209,19 +226,26 @@ func (c *session) boots(ctx context.Context) (boots, error) {
 		return nil
 	})
 	if err != nil {
-		return boots{}, err
+		return boots{}, boots{}, err
 	}
-	saved, err := loadBoots(c.server.cfg.StateDir)
-	if err != nil {
-		return boots{}, err
+	if saved, err = loadBoots(c.server.cfg.StateDir); err != nil {
+		return boots{}, boots{}, err
 	}
 	if b.Acknowledges == bootUnknown && saved.StartID == b.StartID {
 		b.Acknowledges = saved.Acknowledges
 	}
-	if b.Acknowledges != bootUnknown && b != saved {
-		if err := writeJSON(c.server.cfg.StateDir, bootFile, b); err != nil {
-			return boots{}, fmt.Errorf("save %s: %w", bootFile, err)
-		}
+	return b, saved, nil
+}
+
+// rememberBoot is boots that saves what it has read. It is for before semi-sync is
+// set.
+func (c *session) rememberBoot(ctx context.Context) (boots, error) {
+	b, saved, err := c.boots(ctx)
+	if err != nil || b.Acknowledges == bootUnknown || b == saved {
+		return b, err
+	}
+	if err := writeJSON(c.server.cfg.StateDir, bootFile, b); err != nil {
+		return boots{}, fmt.Errorf("save %s: %w", bootFile, err)
 	}
 	return b, nil
 }
@@ -267,10 +291,4 @@ func loadBoots(dir string) (boots, error) {
 		return boots{}, nil
 	}
 	return b, nil
-}
-
-// rememberBoot is for before semi-sync is set.
-func (c *session) rememberBoot(ctx context.Context) error {
-	_, err := c.boots(ctx)
-	return err
 }

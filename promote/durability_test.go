@@ -4,11 +4,15 @@ package promote
 
 import (
 	"database/sql"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"highwater/test/lab"
 )
@@ -27,9 +31,12 @@ func (h *labHost) durability() string {
 			word = strings.ToUpper(word)
 		}
 		words = append(words, word)
-		if w.Problem == "" || !strings.HasSuffix(w.Remedy, ".") {
+		if w.Problem == "" || w.Setting == "" || !strings.HasSuffix(w.Remedy, ".") {
 			h.t.Errorf("%+v is not explained", w)
 		}
+	}
+	if looked := h.look(h.dir); !cmp.Equal(d, looked) {
+		h.t.Errorf("who only looks sees %+v, want %+v", looked, d)
 	}
 	if d.StartID != h.position().StartID {
 		h.t.Errorf("start id %q, want %q", d.StartID, h.position().StartID)
@@ -40,6 +47,71 @@ func (h *labHost) durability() string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// look is what those see who only look, and it writes nothing.
+func (h *labHost) look(dir string) Durability {
+	h.t.Helper()
+	before := listing(h.t, dir)
+	d, err := LookAtDurability(testContext(h.t), h.control.cfg.DB, dir)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, listing(h.t, dir)); diff != "" {
+		h.t.Errorf("looking has changed %s (-before +after):\n%s", dir, diff)
+	}
+	return d
+}
+
+// listing is what a directory holds; nil if there is none.
+func listing(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := map[string]string{}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		list[e.Name()] = info.ModTime().String()
+	}
+	return list
+}
+
+// Before the supervisor has ever run there is no state directory; what it would
+// remember is then seen of the server alone.
+func TestLookAtDurabilityOfNobodys(t *testing.T) {
+	both(t, func(t *testing.T, flavor lab.Flavor) {
+		replica := "rpl_semi_sync_replica_enabled"
+		if flavor.IsMariaDB() {
+			replica = "rpl_semi_sync_slave_enabled"
+		}
+		h := newHost(t, flavor, "db1", with(replica+"=ON"))
+		absent := filepath.Join(h.dir, "absent")
+		reasons := func() (list []DurabilityReason) {
+			for _, w := range h.look(absent).Weaknesses {
+				list = append(list, w.Reason)
+			}
+			return list
+		}
+		if got := reasons(); !slices.Equal(got, []DurabilityReason{DurabilityBootAcker}) {
+			t.Errorf("%q", got)
+		}
+		h.do("SET GLOBAL " + replica + " = OFF")
+		var want []DurabilityReason
+		if flavor.IsMariaDB() {
+			want = []DurabilityReason{DurabilityBootUnknown}
+		}
+		if got := reasons(); !slices.Equal(got, want) {
+			t.Errorf("after a change at run time: %q, want %q", got, want)
+		}
+	})
 }
 
 // with are lines of an option file.

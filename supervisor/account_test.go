@@ -97,6 +97,7 @@ func newAccountBench(t *testing.T, c lab.ServerConfig) *accountBench {
 	})...)
 	kill := false
 	b.config.Fencing.KillServer = &kill
+	b.config.Durability.Mode = configs.BestEffort
 	b.config.MySQL.Address = server.Socket()
 	b.config.MySQL.Replication.PasswordFile = "/etc/highwater/repl.password"
 	b.config.Cluster.Nodes = []configs.Node{{Name: "db1"}, {Name: "db2", MySQL: server.Addr()}, {Name: "w1", Witness: true}}

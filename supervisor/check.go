@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"highwater/election/vrrp"
 	"highwater/election/vrrpnet"
 	"highwater/mysqlcheck"
+	"highwater/promote"
 )
 
 // Finding is one thing that `highwater check` has to say.
@@ -151,16 +153,25 @@ func checkServer(ctx context.Context, c *configs.Config, secrets configs.Secrets
 	for sample.SettingsAt == 0 && ctx.Err() == nil { // the first look may spend its time connecting
 		sample = probe.Sample(ctx, mysqlcheck.Expectation{})
 	}
-	for _, f := range mysqlcheck.CheckSettings(sample) {
-		add(f.Severity, "server", f.Setting+": "+f.Problem, f.Fix)
-	}
-	if problem := unstoppable(c.Fencing, sample.Settings.SemiSync); problem != "" {
-		add(mysqlcheck.Caution, "server", "fencing.kill_server: "+problem, "fencing: {kill_server: true}")
-	}
 	db := mysqlcheck.OpenDB(conn, 1)
 	defer db.Close()
+	lossless := c.Durability.Mode == configs.Lossless
+	var told map[string]bool
+	semiSync := sample.Settings.SemiSync
+	if lossless {
+		told = checkDurability(ctx, db, c.StateDir, add)
+		semiSync.ReplicaEnabled = true // the supervisor will see to that
+	}
+	for _, f := range mysqlcheck.CheckSettings(sample) {
+		if !told[f.Setting] {
+			add(f.Severity, "server", f.Setting+": "+f.Problem, f.Fix)
+		}
+	}
+	if problem := unstoppable(c.Fencing, semiSync); problem != "" {
+		add(mysqlcheck.Caution, "server", "fencing.kill_server: "+problem, "fencing: {kill_server: true}")
+	}
 	schema, _, _ := strings.Cut(c.MySQL.Heartbeat, ".")
-	missing, err := mysqlcheck.CheckGrants(ctx, db, schema, c.Durability.Mode == configs.Lossless)
+	missing, err := mysqlcheck.CheckGrants(ctx, db, schema, lossless)
 	if err != nil {
 		add(mysqlcheck.Blocker, "server", err.Error(), "")
 	}
@@ -168,6 +179,25 @@ func checkServer(ctx context.Context, c *configs.Config, secrets configs.Secrets
 		add(mysqlcheck.Blocker, "server", fmt.Sprintf("account %s lacks %s", c.MySQL.User, strings.Join(missing, ", ")),
 			"run the output of `highwater grants` on the primary")
 	}
+}
+
+// checkDurability looks for what keeps the server from losing nothing. It returns the settings
+// of which it has told.
+func checkDurability(ctx context.Context, db *sql.DB, stateDir string, add adder) map[string]bool {
+	d, err := promote.LookAtDurability(ctx, db, stateDir)
+	if err != nil {
+		add(mysqlcheck.Blocker, "server", err.Error(), "")
+	}
+	told := map[string]bool{}
+	for _, w := range d.Weaknesses {
+		severity := mysqlcheck.Caution
+		if w.Bars {
+			severity = mysqlcheck.Blocker
+		}
+		add(severity, "server", string(w.Reason)+": "+w.Problem, w.Remedy)
+		told[w.Setting] = true
+	}
+	return told
 }
 
 // checkPeers tries each peer's port.
