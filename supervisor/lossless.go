@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -279,4 +280,24 @@ func (l *lossless) heard(s peer.NodeStatus) {
 	if news {
 		l.nudge()
 	}
+}
+
+// underWay names the change that this node makes of S or k. It may be called on nil.
+func (l *lossless) underWay() string {
+	if l == nil {
+		return ""
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.doing
+}
+
+// changes counts what this node has changed. It may be called on nil.
+func (l *lossless) changes() map[string]uint64 {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return maps.Clone(l.counts)
 }

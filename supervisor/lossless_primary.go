@@ -388,7 +388,7 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 const wordPatience = 30 * time.Millisecond
 
 func syncedNames(r election.ClusterRecord) []string {
-	var out []string
+	out := []string{} // [] in JSON
 	for _, s := range r.Synced {
 		out = append(out, s.Node)
 	}

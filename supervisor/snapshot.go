@@ -38,6 +38,7 @@ func (n *Node) Snapshot() web.Snapshot {
 		}
 	}
 	s.Adverts.Dropped["stranger"] += n.strangers.Load()
+	s.LosslessChanges = n.lossless.changes()
 	sample, _ := n.health.snapshot()
 	s.Replicas = len(sample.Counters.Replicas)
 	for _, c := range n.clients {
@@ -102,6 +103,13 @@ func (n *Node) Status() web.Status {
 			n.describe(&host, h.NodeStatus, primary)
 		}
 		s.Hosts = append(s.Hosts, host)
+	}
+	if n.voter != nil && s.Durability == configs.Lossless {
+		record := n.voter.Record()
+		s.Lossless = &web.Lossless{Synced: syncedNames(record), Acks: record.Acks, Alone: record.Alone, Change: n.lossless.underWay()}
+		for i := range s.Hosts {
+			s.Hosts[i].Synced = record.IsSynced(s.Hosts[i].Name)
+		}
 	}
 	s.Running, s.LastFailover = n.recorder.failovers()
 	s.Judge()

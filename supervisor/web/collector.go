@@ -33,6 +33,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if s.Quorum != nil {
 		e.quorum(s.Quorum)
 	}
+	if l := s.Status.Lossless; l != nil {
+		e.lossless(l, s.LosslessChanges)
+	}
 	e.traffic(&s)
 }
 
@@ -166,6 +169,16 @@ func (e emitter) quorum(q *Quorum) {
 	e.counter("quorum_messages_received_total", "Messages of the quorum that other nodes sent.", q.Received)
 	e.byReason("quorum_messages_dropped_total", "Messages of the quorum that were received and not used, by reason.", q.Dropped)
 	e.byReason("quorum_messages_unsent_total", "Messages of the quorum that did not leave this node, by reason.", q.Unsent)
+}
+
+func (e emitter) lossless(l *Lossless, changes map[string]uint64) {
+	e.gauge("lossless_synced_replicas", "Replicas whose acknowledgement counts, by the cluster record on this node.", float64(len(l.Synced)))
+	e.gauge("lossless_acks", "Acknowledgements that each commit waits for, by the cluster record on this node; 0 while no replica may acknowledge.", float64(l.Acks))
+	e.flag("lossless_alone", "Whether the primary commits without an acknowledgement.", l.Alone)
+	for _, change := range slices.Sorted(maps.Keys(changes)) {
+		e.counter("lossless_changes_total", "Changes of who acknowledges that this node made, by kind, and the attempts that failed.",
+			changes[change], "change", change)
+	}
 }
 
 func (e emitter) traffic(s *Snapshot) {

@@ -110,6 +110,10 @@ func (s *Status) judgePrimary() (Level, string, string) {
 		return LevelCritical, fmt.Sprintf("%s is primary and its server accepts no writes%s.", p.Name, because(p.Reasons)),
 			fmt.Sprintf("`highwater check` on %s.", p.Name)
 	}
+	if l := s.Lossless; l != nil && len(l.Synced) == 0 && !l.Alone {
+		return LevelCritical, fmt.Sprintf("%s is primary, and commits wait: no replica may acknowledge.", p.Name),
+			"Wait until a replica follows it; `highwater check` on a replica says what it lacks."
+	}
 	return s.judgeReserves(p)
 }
 
@@ -147,6 +151,9 @@ func (s *Status) judgeReserves(p *Host) (Level, string, string) {
 		return LevelWarning, holds + reserve + " " + strings.Join(problems, " "), next
 	case len(ready) == 0:
 		return LevelWarning, holds + reserve, "Add a host that may take over."
+	case s.Lossless != nil && s.Lossless.Alone:
+		return LevelWarning, holds + reserve + " It commits alone: what it acknowledges now, nobody else surely holds.",
+			"Wait until a replica has caught up."
 	case len(p.Reasons) > 0 || len(p.Warnings) > 0:
 		return LevelWarning, holds + reserve + fmt.Sprintf(" On %s: %s.", p.Name, strings.Join(append(p.Reasons, p.Warnings...), ", ")),
 			fmt.Sprintf("`highwater check` on %s.", p.Name)

@@ -16,6 +16,8 @@ type Snapshot struct {
 	Adverts Adverts
 	Peers   []Peer
 	Quorum  *Quorum // nil without one
+	// LosslessChanges counts the changes of S and k that this node made, by kind; nil with best-effort.
+	LosslessChanges map[string]uint64
 	// PeerRefused counts connections and messages that the peer channel refused, by reason.
 	PeerRefused map[string]uint64
 	// Replicas is how many replicas are connected to the local server.

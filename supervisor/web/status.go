@@ -23,12 +23,23 @@ type Status struct {
 	Primary    string   `json:"primary"`    // node that is primary of Term, "" if none
 	Paused     bool     `json:"paused"`
 
+	// Lossless is what the cluster record says of acknowledgements; null with best-effort.
+	Lossless *Lossless `json:"lossless,omitempty"`
+
 	Hosts []Host `json:"hosts"` // in the order of the configuration
 
 	Running      *Failover `json:"running,omitempty"` // the failover or switchover under way
 	LastFailover *Failover `json:"last_failover,omitempty"`
 	// Notices hold as long as the configuration does: what this setup cannot promise.
 	Notices []string `json:"notices,omitempty"`
+}
+
+// Lossless is how acknowledged commits are kept (docs/design.md §5).
+type Lossless struct {
+	Synced []string `json:"synced"`           // S: the replicas that may acknowledge
+	Acks   int      `json:"acks"`             // k: how many of them each commit waits for
+	Alone  bool     `json:"alone"`            // the primary commits by itself
+	Change string   `json:"change,omitempty"` // of these, under way on this node
 }
 
 // Level is how bad things are.
@@ -68,6 +79,7 @@ type Host struct {
 	Reasons       []string `json:"reasons,omitempty"`
 	Warnings      []string `json:"warnings,omitempty"`
 	NoFailover    bool     `json:"nofailover,omitempty"`
+	Synced        bool     `json:"synced,omitempty"` // its acknowledgement counts
 
 	Source      string   `json:"source,omitempty"` // server that it replicates from
 	Replicating bool     `json:"replicating"`      // the applier runs, and the receiver is not stopped

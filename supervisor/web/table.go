@@ -38,6 +38,9 @@ func (s Status) Table(w io.Writer, color bool) error {
 	line("", "")
 	line("", fmt.Sprintf("Cluster %s, term %d, authority %s, durability %s, seen from %s at %s",
 		s.Cluster, s.Term, s.Authority, s.Durability, s.Node, s.At.UTC().Format(time.RFC3339)))
+	if s.Lossless != nil {
+		line("", s.Lossless.sentence())
+	}
 	line("", "")
 	for i, row := range s.rows() {
 		sgr := sgrBold
@@ -137,6 +140,9 @@ func (h *Host) notes() string {
 	if !h.Up {
 		notes = append(notes, "not heard")
 	}
+	if h.Synced {
+		notes = append(notes, "synced")
+	}
 	if h.NoFailover {
 		notes = append(notes, "nofailover")
 	}
@@ -152,6 +158,23 @@ func (h *Host) notes() string {
 		notes = append(notes, "errant "+shorten(h.Errant, 80))
 	}
 	return strings.Join(notes, ", ")
+}
+
+// sentence says what a commit waits for.
+func (l *Lossless) sentence() string {
+	text := ""
+	switch {
+	case l.Alone:
+		text = "The primary commits alone: nobody else surely holds what it acknowledges"
+	case len(l.Synced) == 0:
+		text = "Commits wait: no replica may acknowledge yet"
+	default:
+		text = fmt.Sprintf("Each commit waits for %d of %s", l.Acks, join(l.Synced))
+	}
+	if l.Change != "" {
+		text += " (change under way: " + l.Change + ")"
+	}
+	return text
 }
 
 // sentence tells a failover in one line.
