@@ -20,6 +20,16 @@ func (n *Node) Order(ctx context.Context, name string, progress func(string)) (c
 		command = election.CommandStop
 	case "failover":
 		command = election.CommandFailover
+	case "assess-loss":
+		return n.lossAssessment()
+	case "failover-accept-loss":
+		if n.lossless == nil {
+			return n.lossAssessment()
+		}
+		if err := n.acceptLoss(ctx, progress); err != nil {
+			return control.CodeRefused, fmt.Sprintf("failover refused: %v", err)
+		}
+		command = election.CommandFailover
 	case "restart":
 		command = election.CommandRestart
 		n.restarting.Store(true)

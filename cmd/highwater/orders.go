@@ -62,22 +62,42 @@ func cmdStop(ctx context.Context, e *env, args []string) error {
 }
 
 func cmdFailover(ctx context.Context, e *env, args []string) error {
-	f, path := flags(e, "failover", "[--config FILE] [--yes]\n\nLets this host stand although hosts are missing or no primary was heard. What only the missing hosts hold is lost.")
-	yes := f.Bool("yes", false, "do not ask")
+	f, path := flags(e, "failover", "[--config FILE] [--accept-loss] [--yes]\n\nLets this host stand although hosts are missing or no primary was heard.\nWith durability: best-effort, what only the missing hosts hold is lost. With lossless nobody is promoted who may\nlack an acknowledged transaction, unless you add --accept-loss, which says first how much that may be.")
+	yes := f.Bool("yes", false, "do not ask; it never implies --accept-loss")
+	loss := f.Bool("accept-loss", false, "let acknowledged transactions be lost that nobody who answers holds")
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	if !*yes {
-		fmt.Fprint(e.stdout, "Transactions that only missing hosts hold will be lost. Type \"failover\" to go on: ")
-		line, err := bufio.NewReader(e.stdin).ReadString('\n')
-		if strings.TrimSpace(line) != "failover" {
-			return failf(exitRefused, "not confirmed")
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
+	name, word := "failover", "failover"
+	if *loss {
+		name, word = "failover-accept-loss", "accept loss"
+		if err := order(ctx, e, *path, "assess-loss"); err != nil {
 			return err
 		}
 	}
-	return order(ctx, e, *path, "failover")
+	if *yes {
+		return order(ctx, e, *path, name)
+	}
+	if !*loss {
+		fmt.Fprintln(e.stdout, "With durability: best-effort, transactions that only missing hosts hold will be lost.")
+	}
+	if err := confirm(e, word); err != nil {
+		return err
+	}
+	return order(ctx, e, *path, name)
+}
+
+// confirm has a person type a word.
+func confirm(e *env, word string) error {
+	fmt.Fprintf(e.stdout, "Type %q to go on: ", word)
+	line, err := bufio.NewReader(e.stdin).ReadString('\n')
+	if strings.TrimSpace(line) != word {
+		return failf(exitRefused, "not confirmed")
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 func cmdRejoin(ctx context.Context, e *env, args []string) error {
