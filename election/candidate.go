@@ -371,6 +371,9 @@ func (m *Machine) standRequested(now Instant, e StandRequested) {
 		return
 	}
 	m.do(Accept{Token: e.Token})
+	if p := m.peer(e.From); p != nil && p.state.Role.contending() {
+		p.state.Role = RoleReplica // by its own word: its status says so a moment later
+	}
 	if !m.wanting {
 		m.stand(now, m.router.Stand(now), CodeHandedOver)
 	}

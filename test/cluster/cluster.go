@@ -21,15 +21,22 @@ import (
 	"text/template"
 	"time"
 
+	"highwater/configs"
+	"highwater/mysqlcheck"
 	"highwater/supervisor/web"
 	"highwater/test/lab"
 )
 
 // Config says how the cluster is set up. Zero durations are the program's defaults.
 type Config struct {
-	Lab            lab.Config
-	Binary         string // highwater
-	Authority      string // vrrp by default
+	Lab       lab.Config
+	Binary    string // highwater
+	Authority string // vrrp by default; with lossless, quorum
+	// Durability is best-effort by default. With lossless the supervisor's account has what
+	// `highwater grants` gives it, and replication begins without semi-sync, whatever Lab says:
+	// acknowledging is the supervisors' business.
+	Durability     string
+	WhenAlone      string // with lossless: stall or continue
 	AdvertInterval time.Duration
 	CheckInterval  time.Duration
 	CheckTimeout   time.Duration
@@ -86,7 +93,7 @@ vip:
 {{- if .Lease}}
   lease: {{.Lease}}
 {{- end}}
-durability: {mode: best-effort}
+durability: {mode: {{.Durability}}{{if .WhenAlone}}, when_alone: {{.WhenAlone}}{{end}}}
 mysql:
   address: {{or .Socket "/nowhere"}}
   user: highwater
@@ -139,8 +146,18 @@ func New(ctx context.Context, c Config) (*Cluster, error) {
 	if c.LogLevel == "" {
 		c.LogLevel = "info"
 	}
+	if c.Durability == "" {
+		c.Durability = configs.BestEffort
+	}
 	if c.Authority == "" {
-		c.Authority = "vrrp"
+		c.Authority = configs.AuthorityVRRP
+		if c.Durability == configs.Lossless {
+			c.Authority = configs.AuthorityQuorum
+		}
+	}
+	if c.Durability == configs.Lossless {
+		c.Lab.SemiSync = false
+		c.Lab.ControlGrants = []string{} // see grant
 	}
 	if c.VIPs == nil {
 		c.VIPs = []netip.Prefix{netip.PrefixFrom(lab.VIP, 32)}
@@ -158,10 +175,35 @@ func New(ctx context.Context, c Config) (*Cluster, error) {
 		return nil, err
 	}
 	cl := &Cluster{Lab: l, config: c, supervisors: map[string]*lab.Process{}}
-	if err := errors.Join(l.Bootstrap(ctx), cl.configure()); err != nil {
+	err = l.Bootstrap(ctx)
+	if err == nil && c.Durability == configs.Lossless {
+		err = cl.grant(ctx)
+	}
+	if err := errors.Join(err, cl.configure()); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return cl, nil
+}
+
+// grant gives the accounts what `highwater grants` prints for lossless, and no more.
+func (c *Cluster) grant(ctx context.Context) error {
+	primary := c.Hosts()[0]
+	v, err := mysqlcheck.ServerVersion(ctx, primary.Server.DB())
+	if err != nil {
+		return err
+	}
+	accounts := mysqlcheck.Accounts{
+		Supervisor: mysqlcheck.Account{User: lab.Control.User, Host: "%", Password: lab.Control.Password},
+		Lossless:   true,
+	}
+	for _, h := range c.Hosts() {
+		accounts.Replication = append(accounts.Replication,
+			mysqlcheck.Account{User: h.ReplicationUser(), Host: "%", Password: lab.ReplicationPassword})
+	}
+	if err := primary.Server.Exec(ctx, mysqlcheck.Grants(v, accounts)...); err != nil {
+		return fmt.Errorf("grant: %w", err)
+	}
+	return c.WaitReplicas(ctx, primary, c.Hosts()[1:]...)
 }
 
 // configure writes each host's files.

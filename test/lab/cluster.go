@@ -122,13 +122,31 @@ func (l *Lab) dialect() dialect {
 // Follow makes the host a read-only replica of another. With Config.SemiSync it acknowledges.
 func (h *Host) Follow(ctx context.Context, source *Host) error {
 	d := h.lab.dialect()
-	semiSync := "SET GLOBAL " + d.semiSyncReplica + "=" + onOff(h.lab.config.SemiSync)
 	change := fmt.Sprintf(d.changeSource, source.address, MySQLPort, h.ReplicationUser(), ReplicationPassword)
 	noSource := "SET GLOBAL " + d.semiSyncSource + "=OFF" // see Config.SemiSync
-	if err := h.Server.Exec(ctx, d.closeWrites, d.stopReplica, noSource, semiSync, change, d.startReplica); err != nil {
+	err := errors.Join(
+		h.Server.Exec(ctx, d.closeWrites, d.stopReplica, noSource),
+		h.setSemiSyncReplica(ctx),
+		h.Server.Exec(ctx, change, d.startReplica),
+	)
+	if err != nil {
 		return fmt.Errorf("have %s follow %s: %w", h.name, source.name, err)
 	}
 	return nil
+}
+
+// setSemiSyncReplica has the host acknowledge or not, as Config.SemiSync says. What is so
+// already is not set: MariaDB shows what a setting was at boot only until it is set.
+func (h *Host) setSemiSyncReplica(ctx context.Context) error {
+	name, want := h.lab.dialect().semiSyncReplica, "0"
+	if h.lab.config.SemiSync {
+		want = "1"
+	}
+	have, err := h.Server.QueryString(ctx, "SELECT @@global."+name)
+	if err != nil || have == want {
+		return err
+	}
+	return h.Server.Exec(ctx, "SET GLOBAL "+name+"="+want)
 }
 
 // SetWritable opens the host's server for writes, or closes it, as an administrator would.
