@@ -139,6 +139,9 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 			heard[name] = r.reply.Status
 		}
 	}
+	if n.voter != nil {
+		n.gathered.Store(n.voter.Record().Revision)
+	}
 	reports, left := compare(n.cluster.nodes, heard)
 	if n.lossless != nil {
 		n.lossless.bar(reports, heard)

@@ -127,8 +127,15 @@ func (n *Node) establish(ctx context.Context, a election.Establish) {
 			return
 		}
 	}
+	fits := func(r election.ClusterRecord) bool { return r.Term == 0 || r.Primary == n.self.Name } // a higher term of its own
+	if a.Drain {
+		// A candidate was chosen by the record of that moment. Whoever had the right since may have
+		// acknowledged more.
+		revision := n.gathered.Load()
+		fits = func(r election.ClusterRecord) bool { return r.Revision == revision }
+	}
 	move := election.Move{At: time.Now().UnixMilli(), Kind: election.MoveFailover}
-	n.voter.Establish(ctx, a.Term, move, func(ctx context.Context, err error) {
+	n.voter.Establish(ctx, a.Term, move, fits, func(ctx context.Context, err error) {
 		n.post(ctx, election.EstablishEnded{Token: a.Token, Err: text(err)})
 	})
 }

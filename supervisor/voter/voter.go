@@ -144,13 +144,21 @@ func (v *Voter) HandOver(ctx context.Context, to string) {
 	})
 }
 
-// Establish makes this node the primary of a term in the record. ended is called once its fate is known.
-func (v *Voter) Establish(ctx context.Context, term uint64, move election.Move, ended func(context.Context, error)) {
+// errOtherRecord refuses a term that was decided on by another record than the present one.
+var errOtherRecord = errors.New("the cluster record is another one than that by which it was decided")
+
+// Establish makes this node the primary of a term in the record, unless fits says that what led to it does not hold
+// for the record. ended is called once its fate is known.
+func (v *Voter) Establish(ctx context.Context, term uint64, move election.Move, fits func(election.ClusterRecord) bool, ended func(context.Context, error)) {
 	v.Change(ctx, func(record election.ClusterRecord) (election.ClusterRecord, error) {
-		if record.Term == term && record.Primary == v.cfg.Quorum.Node {
+		switch {
+		case record.Term == term && record.Primary == v.cfg.Quorum.Node:
 			return record, nil
+		case !fits(record):
+			return record, errOtherRecord
+		default:
+			return record.BeginTerm(term, v.cfg.Quorum.Node, move)
 		}
-		return record.BeginTerm(term, v.cfg.Quorum.Node, move)
 	}, ended)
 }
 

@@ -164,7 +164,7 @@ func (n *net) holders() (held []string) {
 func (n *net) establish(name string, term uint64) error {
 	ended := make(chan error, 1)
 	n.voters[name].Establish(context.Background(), term, election.Move{At: 1, Kind: election.MoveFailover},
-		func(_ context.Context, err error) { ended <- err })
+		func(election.ClusterRecord) bool { return true }, func(_ context.Context, err error) { ended <- err })
 	return <-ended
 }
 
