@@ -75,10 +75,11 @@ const (
 	// variables with which a reader of the binary log introduced itself. Without
 	// performance_schema MariaDB returns none.
 	StmtDumpVariables Statement = "dump_variables"
-	// StmtAccounts takes a user and returns host and whether it is locked, one row
-	// for each of the user's accounts.
+	// StmtAccounts takes users, as many as {users} is replaced by placeholders, and
+	// returns user, host and whether it is locked, one row for each account.
 	StmtAccounts Statement = "accounts"
-	// StmtLockAccount and StmtUnlockAccount take user and host.
+	// StmtLockAccount and StmtUnlockAccount take user and host of each account that
+	// {accounts} is replaced by a ?@? for.
 	StmtLockAccount   Statement = "lock_account"
 	StmtUnlockAccount Statement = "unlock_account"
 
@@ -240,12 +241,12 @@ var controlStatements = map[Statement][]variant{
 		FROM performance_schema.threads t JOIN performance_schema.user_variables_by_thread v ON v.THREAD_ID = t.THREAD_ID
 		WHERE t.PROCESSLIST_COMMAND LIKE 'Binlog Dump%'`}},
 	StmtAccounts: {
-		{flavor: MySQL, sql: `SELECT Host, account_locked = 'Y' FROM mysql.user WHERE User = ?`},
-		{flavor: MariaDB, sql: `SELECT Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true')
-			FROM mysql.global_priv WHERE User = ?`},
+		{flavor: MySQL, sql: `SELECT User, Host, account_locked = 'Y' FROM mysql.user WHERE User IN ({users})`},
+		{flavor: MariaDB, sql: `SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true')
+			FROM mysql.global_priv WHERE User IN ({users})`},
 	},
-	StmtLockAccount:   {{sql: `ALTER USER ?@? ACCOUNT LOCK`}},
-	StmtUnlockAccount: {{sql: `ALTER USER ?@? ACCOUNT UNLOCK`}},
+	StmtLockAccount:   {{sql: `ALTER USER {accounts} ACCOUNT LOCK`}},
+	StmtUnlockAccount: {{sql: `ALTER USER {accounts} ACCOUNT UNLOCK`}},
 
 	StmtOwned:       {{flavor: MySQL, sql: `SELECT @@global.gtid_owned`}},
 	StmtLastWritten: {{flavor: MariaDB, sql: `SELECT @@last_gtid`}},

@@ -124,9 +124,14 @@ func (c *session) query(ctx context.Context, s mysqlcheck.Statement, args []any,
 	if err != nil {
 		return err
 	}
+	return c.queryText(ctx, string(s), query, args, scan)
+}
+
+// queryText calls scan for each row of query, which errors call name.
+func (c *session) queryText(ctx context.Context, name, query string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := c.conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	for rows.Next() {
 		if err = scan(rows); err != nil {
@@ -134,7 +139,7 @@ func (c *session) query(ctx context.Context, s mysqlcheck.Statement, args []any,
 		}
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return fmt.Errorf("%s: %w", s, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
