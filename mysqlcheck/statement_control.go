@@ -43,9 +43,10 @@ const (
 	// have its source end the dump thread: 5 s by default, of which a frozen source costs 2. A
 	// second is the least that the server takes.
 	StmtBoundStop    Statement = "bound_stop"
-	StmtStopReplica  Statement = "stop_replica"
-	StmtStartApplier Statement = "start_applier"
-	StmtStartReplica Statement = "start_replica"
+	StmtStopReplica   Statement = "stop_replica"
+	StmtStartReceiver Statement = "start_receiver"
+	StmtStartApplier  Statement = "start_applier"
+	StmtStartReplica  Statement = "start_replica"
 	// StmtResetReplica forgets the source, its credentials and the relay logs.
 	StmtResetReplica Statement = "reset_replica"
 	// StmtWrittenPosition returns the end of each domain in the binary log, and
@@ -209,6 +210,10 @@ var controlStatements = map[Statement][]variant{
 	StmtStopReplica: {
 		{flavor: MySQL, sql: `STOP REPLICA FOR CHANNEL ''`},
 		{flavor: MariaDB, sql: `STOP SLAVE`},
+	},
+	StmtStartReceiver: {
+		{flavor: MySQL, sql: `START REPLICA IO_THREAD FOR CHANNEL ''`},
+		{flavor: MariaDB, sql: `START SLAVE IO_THREAD`},
 	},
 	StmtStartApplier: {
 		{flavor: MySQL, sql: `START REPLICA SQL_THREAD FOR CHANNEL ''`},

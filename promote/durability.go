@@ -269,8 +269,17 @@ func loadBoots(dir string) (boots, error) {
 	return b, nil
 }
 
-// rememberBoot is for before semi-sync is set.
+// rememberBoot is for before semi-sync is set. What is remembered of this run of
+// the server is not asked again.
 func (c *session) rememberBoot(ctx context.Context) error {
-	_, err := c.boots(ctx)
+	_, startID, err := mysqlcheck.Identity(ctx, c.conn, c.version)
+	if err != nil {
+		return err
+	}
+	saved, err := loadBoots(c.server.cfg.StateDir)
+	if err != nil || saved.StartID == startID && saved.Acknowledges != bootUnknown {
+		return err
+	}
+	_, err = c.boots(ctx)
 	return err
 }

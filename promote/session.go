@@ -23,6 +23,11 @@ const (
 	erNotReplica   = 1200 // ER_BAD_SLAVE, ER_BAD_REPLICA: no source was ever set
 	erNotOwner     = 1095 // ER_KILL_DENIED_ERROR
 	erNoSuchTable  = 1146 // ER_NO_SUCH_TABLE
+	// ER_ACCOUNT_HAS_BEEN_LOCKED
+	erLocked, erLockedMariaDB = 3118, 4151
+	// CR_MIN_ERROR and CR_MAX_ERROR: what a receiver reports that gets no
+	// connection, or lost it.
+	crMin, crMax = 2000, 2999
 )
 
 // session is one connection to the local server.
