@@ -43,9 +43,10 @@ const (
 	// have its source end the dump thread: 5 s by default, of which a frozen source costs 2. A
 	// second is the least that the server takes.
 	StmtBoundStop    Statement = "bound_stop"
-	StmtStopReplica  Statement = "stop_replica"
-	StmtStartApplier Statement = "start_applier"
-	StmtStartReplica Statement = "start_replica"
+	StmtStopReplica   Statement = "stop_replica"
+	StmtStartReceiver Statement = "start_receiver"
+	StmtStartApplier  Statement = "start_applier"
+	StmtStartReplica  Statement = "start_replica"
 	// StmtResetReplica forgets the source, its credentials and the relay logs.
 	StmtResetReplica Statement = "reset_replica"
 	// StmtWrittenPosition returns the end of each domain in the binary log, and
@@ -75,10 +76,11 @@ const (
 	// variables with which a reader of the binary log introduced itself. Without
 	// performance_schema MariaDB returns none.
 	StmtDumpVariables Statement = "dump_variables"
-	// StmtAccounts takes a user and returns host and whether it is locked, one row
-	// for each of the user's accounts.
+	// StmtAccounts takes users, as many as {users} is replaced by placeholders, and
+	// returns user, host and whether it is locked, one row for each account.
 	StmtAccounts Statement = "accounts"
-	// StmtLockAccount and StmtUnlockAccount take user and host.
+	// StmtLockAccount and StmtUnlockAccount take user and host of each account that
+	// {accounts} is replaced by a ?@? for.
 	StmtLockAccount   Statement = "lock_account"
 	StmtUnlockAccount Statement = "unlock_account"
 
@@ -209,6 +211,10 @@ var controlStatements = map[Statement][]variant{
 		{flavor: MySQL, sql: `STOP REPLICA FOR CHANNEL ''`},
 		{flavor: MariaDB, sql: `STOP SLAVE`},
 	},
+	StmtStartReceiver: {
+		{flavor: MySQL, sql: `START REPLICA IO_THREAD FOR CHANNEL ''`},
+		{flavor: MariaDB, sql: `START SLAVE IO_THREAD`},
+	},
 	StmtStartApplier: {
 		{flavor: MySQL, sql: `START REPLICA SQL_THREAD FOR CHANNEL ''`},
 		{flavor: MariaDB, sql: `START SLAVE SQL_THREAD`},
@@ -240,12 +246,12 @@ var controlStatements = map[Statement][]variant{
 		FROM performance_schema.threads t JOIN performance_schema.user_variables_by_thread v ON v.THREAD_ID = t.THREAD_ID
 		WHERE t.PROCESSLIST_COMMAND LIKE 'Binlog Dump%'`}},
 	StmtAccounts: {
-		{flavor: MySQL, sql: `SELECT Host, account_locked = 'Y' FROM mysql.user WHERE User = ?`},
-		{flavor: MariaDB, sql: `SELECT Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true')
-			FROM mysql.global_priv WHERE User = ?`},
+		{flavor: MySQL, sql: `SELECT User, Host, account_locked = 'Y' FROM mysql.user WHERE User IN ({users})`},
+		{flavor: MariaDB, sql: `SELECT User, Host, COALESCE(JSON_VALUE(Priv, '$.account_locked'), '0') IN ('1', 'true')
+			FROM mysql.global_priv WHERE User IN ({users})`},
 	},
-	StmtLockAccount:   {{sql: `ALTER USER ?@? ACCOUNT LOCK`}},
-	StmtUnlockAccount: {{sql: `ALTER USER ?@? ACCOUNT UNLOCK`}},
+	StmtLockAccount:   {{sql: `ALTER USER {accounts} ACCOUNT LOCK`}},
+	StmtUnlockAccount: {{sql: `ALTER USER {accounts} ACCOUNT UNLOCK`}},
 
 	StmtOwned:       {{flavor: MySQL, sql: `SELECT @@global.gtid_owned`}},
 	StmtLastWritten: {{flavor: MariaDB, sql: `SELECT @@last_gtid`}},

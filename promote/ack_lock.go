@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"highwater/mysqlcheck"
@@ -126,7 +127,7 @@ func (s *Server) LockReplica(ctx context.Context, user string) error {
 	if err := c.reap(ctx); err != nil { // perhaps an unlock
 		return fmt.Errorf("lock account %s: %w", user, err)
 	}
-	if err := c.setLocks(ctx, []string{user}, true); err != nil {
+	if err := c.setLocks(ctx, []string{user}, true, atOnce); err != nil {
 		return fmt.Errorf("lock account %s: %w", user, err)
 	}
 	if err := c.endAccounts(ctx, []string{user}); err != nil {
@@ -146,7 +147,7 @@ func (s *Server) UnlockReplica(ctx context.Context, user string) error {
 	if err := c.reap(ctx); err != nil {
 		return fmt.Errorf("unlock account %s: %w", user, err)
 	}
-	if err := c.setLocks(ctx, []string{user}, false); err != nil {
+	if err := c.setLocks(ctx, []string{user}, false, atOnce); err != nil {
 		return fmt.Errorf("unlock account %s: %w", user, err)
 	}
 	return nil
@@ -175,12 +176,13 @@ func (s *Server) LockAll(ctx context.Context, users []string) error {
 }
 
 func (c *session) lockAll(ctx context.Context, users []string) error {
-	err := c.belowSuperReadOnly(ctx, func() error { return c.setLocks(ctx, users, true) })
-	if err != nil {
-		return err
-	}
-	if err := c.endAccounts(ctx, users); err != nil {
-		return err
+	if len(users) > 0 {
+		if err := c.setLocks(ctx, users, true, c.belowSuperReadOnly); err != nil {
+			return err
+		}
+		if err := c.endAccounts(ctx, users); err != nil {
+			return err
+		}
 	}
 	return c.noForeignAcker(ctx, users)
 }
@@ -215,28 +217,71 @@ func (c *session) belowSuperReadOnly(ctx context.Context, do func() error) (err 
 
 // account is one account of a user.
 type account struct {
-	host   string
-	locked bool
+	user, host string
+	locked     bool
 }
 
-func (c *session) accounts(ctx context.Context, user string) ([]account, error) {
+// accounts lists all accounts of the users. It returns [ErrNoAccount] if one has
+// none.
+func (c *session) accounts(ctx context.Context, users []string) ([]account, error) {
+	query, err := c.text(mysqlcheck.StmtAccounts)
+	if err != nil {
+		return nil, err
+	}
+	args := make([]any, len(users))
+	for i, user := range users {
+		args[i] = user
+	}
+	query = strings.Replace(query, "{users}", placeholders("?", len(users)), 1)
 	var list []account
-	err := c.query(ctx, mysqlcheck.StmtAccounts, []any{user}, func(rows *sql.Rows) error {
+	err = c.queryText(ctx, string(mysqlcheck.StmtAccounts), query, args, func(rows *sql.Rows) error {
 		var a account
-		if err := rows.Scan(&a.host, &a.locked); err != nil {
+		if err := rows.Scan(&a.user, &a.host, &a.locked); err != nil {
 			return err
 		}
 		list = append(list, a)
 		return nil
 	})
-	return list, err
+	if err != nil {
+		return nil, err
+	}
+	for _, user := range users {
+		if !slices.ContainsFunc(list, func(a account) bool { return a.user == user }) {
+			return nil, fmt.Errorf("%w: %q", ErrNoAccount, user)
+		}
+	}
+	return list, nil
 }
 
-// setLocks locks or unlocks all accounts of the users, and reads that back.
-func (c *session) setLocks(ctx context.Context, users []string, locked bool) error {
+// placeholders are n of them.
+func placeholders(each string, n int) string {
+	return strings.Join(slices.Repeat([]string{each}, n), ", ")
+}
+
+// atOnce is for a server that accepts writes; see belowSuperReadOnly.
+func atOnce(_ context.Context, do func() error) error { return do() }
+
+// setLocks locks or unlocks all accounts of the users, and reads that back. What
+// changes them is run by around.
+func (c *session) setLocks(ctx context.Context, users []string, locked bool, around func(context.Context, func() error) error) error {
 	statement := mysqlcheck.StmtUnlockAccount
 	if locked {
 		statement = mysqlcheck.StmtLockAccount
+	}
+	text, err := c.text(statement)
+	if err != nil {
+		return err
+	}
+	list, err := c.accounts(ctx, users)
+	if err != nil {
+		return err
+	}
+	// All of them, also those that are so already: by the table, which the server
+	// reads once.
+	text = strings.Replace(text, "{accounts}", placeholders("?@?", len(list)), 1)
+	var args []any
+	for _, a := range list {
+		args = append(args, a.user, a.host)
 	}
 	quiet, err := c.server.connect(ctx)
 	if err != nil {
@@ -246,25 +291,17 @@ func (c *session) setLocks(ctx context.Context, users []string, locked bool) err
 	if err := quiet.exec(ctx, mysqlcheck.StmtNoBinlog); err != nil {
 		return err
 	}
-	for _, user := range users {
-		list, err := c.accounts(ctx, user)
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			return fmt.Errorf("%w: %q", ErrNoAccount, user)
-		}
-		for _, a := range list {
-			// Also if it is so already: by the table, which the server reads once.
-			if err := quiet.exec(ctx, statement, user, a.host); err != nil {
-				return err
-			}
-		}
-		if list, err = c.accounts(ctx, user); err != nil {
-			return err
-		}
-		if len(list) == 0 || slices.ContainsFunc(list, func(a account) bool { return a.locked != locked }) {
-			return fmt.Errorf("account %q did not stay as it was set", user)
+	err = around(ctx, func() error { return quiet.execText(ctx, string(statement), text, args...) })
+	if err != nil {
+		return err
+	}
+	after, err := c.accounts(ctx, users)
+	if err != nil {
+		return err
+	}
+	for _, a := range after {
+		if a.locked != locked {
+			return fmt.Errorf("account '%s'@'%s' did not stay as it was set", a.user, a.host)
 		}
 	}
 	return nil
@@ -321,13 +358,20 @@ func (c *session) noForeignAcker(ctx context.Context, users []string) error {
 	if err != nil {
 		return err
 	}
-	st, err := c.sourceState(ctx)
-	if err != nil {
-		return err
-	}
 	var foreign []string
 	for _, d := range dumps {
-		if !slices.Contains(users, d.User) && (d.Acks || !d.AcksKnown && st.Clients > 0) {
+		if slices.Contains(users, d.User) {
+			continue
+		}
+		acks := d.Acks
+		if !d.AcksKnown {
+			st, err := c.sourceState(ctx)
+			if err != nil {
+				return err
+			}
+			acks = st.Clients > 0
+		}
+		if acks {
 			foreign = append(foreign, d.User)
 		}
 	}

@@ -47,4 +47,14 @@ func (c *session) disableSource(ctx context.Context) error {
 // receiver starts again, and disturbs nothing where that is so already. When it
 // returns nil a supervisor may say "receiver stopped, semi-sync off"
 // (election.Word): a receiver that runs then was started with semi-sync off.
-func (s *Server) Silence(ctx context.Context) error { return s.prepareSilence(ctx) }
+func (s *Server) Silence(ctx context.Context) error {
+	ctx, c, end, err := s.start(ctx, "be silent", rankPrepare)
+	if err != nil {
+		return err
+	}
+	defer end()
+	if _, _, err := c.prepareReplica(ctx, Source{}, acksNever); err != nil {
+		return fmt.Errorf("be silent: %w", err)
+	}
+	return nil
+}

@@ -78,7 +78,7 @@ func (s *Server) Durability(ctx context.Context) (Durability, error) {
 		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
 	defer c.close()
-	b, err := c.rememberBoot(ctx)
+	b, err := c.learnBoot(ctx)
 	if err != nil {
 		return Durability{}, fmt.Errorf("read durability: %w", err)
 	}
@@ -237,9 +237,8 @@ func (c *session) boots(ctx context.Context) (b, saved boots, err error) {
 	return b, saved, nil
 }
 
-// rememberBoot is boots that saves what it has read. It is for before semi-sync is
-// set.
-func (c *session) rememberBoot(ctx context.Context) (boots, error) {
+// learnBoot is boots that saves what it has read.
+func (c *session) learnBoot(ctx context.Context) (boots, error) {
 	b, saved, err := c.boots(ctx)
 	if err != nil || b.Acknowledges == bootUnknown || b == saved {
 		return b, err
@@ -291,4 +290,19 @@ func loadBoots(dir string) (boots, error) {
 		return boots{}, nil
 	}
 	return b, nil
+}
+
+// rememberBoot is for before semi-sync is set. What is remembered of this run of
+// the server is not asked again.
+func (c *session) rememberBoot(ctx context.Context) error {
+	_, startID, err := mysqlcheck.Identity(ctx, c.conn, c.version)
+	if err != nil {
+		return err
+	}
+	saved, err := loadBoots(c.server.cfg.StateDir)
+	if err != nil || saved.StartID == startID && saved.Acknowledges != bootUnknown {
+		return err
+	}
+	_, err = c.learnBoot(ctx)
+	return err
 }

@@ -22,6 +22,8 @@ const (
 	defaultHeartbeat = time.Second
 	// followLimit is how long to wait for a new source's first answer.
 	followLimit = 2 * time.Second
+	// pollConnect is how often, at most, that wait looks.
+	pollConnect = 5 * time.Millisecond
 )
 
 // Source is a server to read from.
@@ -78,22 +80,41 @@ type FollowResult struct {
 // that had no channel gets the heartbeat and TLS of the one saved last by
 // [Server.Finish].
 func (s *Server) Follow(ctx context.Context, src Source) (FollowResult, error) {
-	if promised := s.Promised(); src.Term < promised {
-		return FollowResult{}, fmt.Errorf("follow %s: %w", src.Node, ErrPromised{promised, src.Term})
+	return s.follow(ctx, src, acksAsSet)
+}
+
+func (s *Server) follow(ctx context.Context, src Source, acks acknowledging) (FollowResult, error) {
+	if err := s.mayFollow(src); err != nil && acks != acksNever { // silence comes first
+		return FollowResult{}, fmt.Errorf("follow %s: %w", src.Node, err)
 	}
 	ctx, c, end, err := s.start(ctx, "follow "+src.Node, rankPrepare)
 	if err != nil {
 		return FollowResult{}, err
 	}
 	defer end()
-	result, err := c.follow(ctx, src)
+	result, err := c.follow(ctx, src, acks)
 	if err != nil {
 		return result, fmt.Errorf("follow %s: %w", src.Node, err)
 	}
 	return result, nil
 }
 
-func (c *session) follow(ctx context.Context, src Source) (FollowResult, error) {
+// mayFollow returns [ErrPromised] for a term below the promise.
+func (s *Server) mayFollow(src Source) error {
+	if promised := s.Promised(); src.Term < promised {
+		return ErrPromised{promised, src.Term}
+	}
+	return nil
+}
+
+func (c *session) follow(ctx context.Context, src Source, acks acknowledging) (FollowResult, error) {
+	half, serves, err := c.prepareReplica(ctx, src, acks)
+	if err != nil {
+		return FollowResult{}, err
+	}
+	if err := c.server.mayFollow(src); err != nil {
+		return FollowResult{}, err
+	}
 	if err := c.server.awaitStop(ctx); err != nil {
 		return FollowResult{}, err
 	}
@@ -111,39 +132,45 @@ func (c *session) follow(ctx context.Context, src Source) (FollowResult, error) 
 	if err := c.compatible(ctx, p, &src); err != nil {
 		return FollowResult{}, err
 	}
-	same, err := c.follows(ctx, ch, src)
-	if err != nil {
-		return FollowResult{}, err
-	}
-	if same && ch.receiver != ReceiverStopped && ch.applierRunning {
+	leads := c.leads(ch, src)
+	if leads && ch.receiver != ReceiverStopped && ch.applierRunning && serves {
 		err := c.server.joinTerm(src)
 		return FollowResult{Receiver: ch.receiver}, err
 	}
-	if err := c.settle(ctx, &src); err != nil {
+	// A channel that leads there already keeps its relay log and its applier.
+	keep := leads && ch.mayGoOn() && foreign(p.Received, src).IsEmpty()
+	if keep {
+		keep, err = c.pause(ctx)
+	}
+	if err == nil && !keep {
+		err = c.settle(ctx, &src)
+	}
+	if err == nil && half.source {
+		err = c.semiSyncSourceOff(ctx, st)
+	}
+	if err == nil && src.SemiSync {
+		err = c.setReplicaHalf(ctx, half, true)
+	}
+	if err != nil {
 		return FollowResult{}, err
 	}
-	if err := c.semiSyncSourceOff(ctx, st); err != nil {
-		return FollowResult{}, err
-	}
-	if src.SemiSync {
-		if err := c.semiSyncReplicaOn(ctx); err != nil {
-			return FollowResult{}, err
-		}
+	if keep {
+		return c.startFollowing(ctx, src, mysqlcheck.StmtStartReceiver)
 	}
 	if err := c.point(ctx, ch, src); err != nil {
 		return FollowResult{}, err
 	}
-	return c.startFollowing(ctx, src)
+	return c.startFollowing(ctx, src, mysqlcheck.StmtStartReplica)
 }
 
 // compatible returns why a server at p cannot follow src.
 func (c *session) compatible(ctx context.Context, p Position, src *Source) error {
-	errant := p.errant(*src)
+	errant := foreign(p.Executed, *src)
 	if !errant.IsEmpty() {
 		if err := src.refresh(ctx); err != nil {
 			return err
 		}
-		errant = p.errant(*src)
+		errant = foreign(p.Executed, *src)
 	}
 	if !errant.IsEmpty() {
 		return ErrErrant{errant}
@@ -154,25 +181,45 @@ func (c *session) compatible(ctx context.Context, p Position, src *Source) error
 	return nil
 }
 
-// errant returns what was executed here and not at src. Transactions that src
-// itself began are none, however old src.Executed is.
-func (p Position) errant(src Source) gtid.Set {
-	return p.Executed.Subtract(src.Executed).Subtract(p.Executed.BySource(src.ServerUUID))
+// foreign returns what of set src has not. Transactions that src itself began are
+// none of it, however old src.Executed is.
+func foreign(set gtid.Set, src Source) gtid.Set {
+	return set.Subtract(src.Executed).Subtract(set.BySource(src.ServerUUID))
 }
 
-// follows reports whether the channel leads to src the way it should.
-func (c *session) follows(ctx context.Context, ch *channel, src Source) (bool, error) {
-	if ch == nil || ch.host != src.Host || ch.port != src.Port || ch.user != c.server.cfg.Replication.User || !ch.autoPosition ||
-		ch.connectRetry != connectRetry || c.version.Flavor == mysqlcheck.MySQL && ch.retryCount != retryCount ||
-		c.server.cfg.Replication.TLS != nil && !ch.tls || ch.receiverError.Number == erAccessDenied { // perhaps the password is a new one
-		return false, nil
+// leads reports whether the channel leads to src the way it should.
+func (c *session) leads(ch *channel, src Source) bool {
+	return ch != nil && ch.host == src.Host && ch.port == src.Port && ch.user == c.server.cfg.Replication.User && ch.autoPosition &&
+		ch.connectRetry == connectRetry && (c.version.Flavor != mysqlcheck.MySQL || ch.retryCount == retryCount) &&
+		(c.server.cfg.Replication.TLS == nil || ch.tls) && ch.receiverError.Number != erAccessDenied // perhaps the password is a new one
+}
+
+// mayGoOn reports whether nothing but the receiver has to be started again. What
+// made one stop by itself may be in the relay log, unless it only got no
+// connection.
+func (ch *channel) mayGoOn() bool {
+	switch n := ch.receiverError.Number; {
+	case !ch.applierRunning:
+		return false
+	case ch.receiver != ReceiverStopped, n == 0, n == erLocked, n == erLockedMariaDB:
+		return true
+	default:
+		return n >= crMin && n <= crMax
 	}
-	names, values, err := c.semiSyncSettings(ctx)
-	if err != nil {
+}
+
+// pause stops the receiver and nothing else. It returns false if the applier has
+// ended meanwhile: on MariaDB, to start the receiver alone would then throw away
+// what was received and not applied (see keepRelayLog).
+func (c *session) pause(ctx context.Context) (ok bool, err error) {
+	if err := c.stopReceiver(ctx); err != nil {
 		return false, err
 	}
-	acks := values[names.ReplicaEnabled] == "ON"
-	return values[names.SourceEnabled] != "ON" && (acks || !src.SemiSync || names.ReplicaEnabled == ""), nil
+	if err := c.server.awaitStop(ctx); err != nil {
+		return false, err
+	}
+	ch, err := c.channel(ctx)
+	return err == nil && ch != nil && ch.applierRunning, err
 }
 
 // settle stops the receiver and makes sure that src has, or will get from
@@ -287,8 +334,8 @@ func (c *session) setReplicaPosition(ctx context.Context) error {
 	return c.exec(ctx, mysqlcheck.StmtSetReplicaPosition, st.replicaPosition.Union(written).String())
 }
 
-// startFollowing starts receiver and applier, and waits a moment for the source.
-func (c *session) startFollowing(ctx context.Context, src Source) (FollowResult, error) {
+// startFollowing starts what start says, and waits a moment for the source.
+func (c *session) startFollowing(ctx context.Context, src Source, start mysqlcheck.Statement) (FollowResult, error) {
 	st, err := c.state(ctx)
 	if err != nil {
 		return FollowResult{}, err
@@ -299,10 +346,10 @@ func (c *session) startFollowing(ctx context.Context, src Source) (FollowResult,
 	if err := c.server.joinTerm(src); err != nil {
 		return FollowResult{}, err
 	}
-	if err := c.exec(ctx, mysqlcheck.StmtStartReplica); err != nil {
+	if err := c.exec(ctx, start); err != nil {
 		return FollowResult{}, err
 	}
-	limit := mysqlcheck.Boottime() + followLimit
+	begin := mysqlcheck.Boottime()
 	for {
 		ch, err := c.channel(ctx)
 		if err != nil {
@@ -318,10 +365,10 @@ func (c *session) startFollowing(ctx context.Context, src Source) (FollowResult,
 		switch {
 		case ch.receiver == ReceiverStopped && result.ReceiverError != nil:
 			return result, result.ReceiverError
-		case ch.receiver == ReceiverRunning, result.ReceiverError != nil, mysqlcheck.Boottime() > limit:
+		case ch.receiver == ReceiverRunning, result.ReceiverError != nil, mysqlcheck.Boottime()-begin > followLimit:
 			return result, nil
 		}
-		if err := sleep(ctx, 5*pollMin); err != nil {
+		if err := sleep(ctx, min(max((mysqlcheck.Boottime()-begin)/10, pollMin), pollConnect)); err != nil {
 			return result, err
 		}
 	}

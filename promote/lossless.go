@@ -38,3 +38,19 @@ func (r *promotion) lockReplicas(ctx context.Context) (detail string, err error)
 	users := r.in.Lossless.Lock
 	return fmt.Sprintf("%d accounts", len(users)), r.session.lockAll(ctx, users)
 }
+
+// stillLossless asserts that a command which opened writes has left commits
+// waiting.
+func (r *promotion) stillLossless(ctx context.Context) error {
+	if r.in.Lossless == nil || len(r.server.cfg.Command) == 0 {
+		return nil
+	}
+	st, err := r.session.sourceState(ctx)
+	if err != nil {
+		return err
+	}
+	if !st.Lossless(r.in.Lossless.Acks) {
+		return fmt.Errorf("the command has changed semi-sync: %+v", st)
+	}
+	return nil
+}

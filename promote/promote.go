@@ -89,6 +89,9 @@ type promotion struct {
 	target  gtid.Set // to be executed before writes open
 	fetched bool     // a receiver was started
 	result  Result
+	// Where the binary log ended when writes were about to open.
+	binlogFile string
+	binlogPos  uint64
 }
 
 // beginPromotion keeps the promise and takes the turn, until end.
@@ -183,8 +186,10 @@ func (r *promotion) try(ctx context.Context, name StepName) (detail string, _ *S
 	case StepLocks:
 		detail, err = r.lockReplicas(ctx)
 	case StepOpen:
+		r.findBinlogEnd(ctx)
 		err = r.session.exec(ctx, mysqlcheck.StmtWritable)
 	case StepCommand:
+		r.findBinlogEnd(ctx)
 		reason = ReasonCommand
 		r.hook.Hook = hookCommand
 		err = runHook(ctx, r.server.cfg.Command, r.hook, r.timeLeft(ctx), r.server.cfg.Log)
@@ -229,6 +234,15 @@ func (r *promotion) fetch(ctx context.Context) (detail string, err error) {
 		return detail, nil
 	}
 	if err := r.server.awaitStop(ctx); err != nil {
+		return detail, err
+	}
+	st, err := c.state(ctx)
+	if err != nil {
+		return detail, err
+	}
+	// As in drain, which had nothing to apply perhaps: a former primary still has
+	// it on.
+	if err := c.semiSyncSourceOff(ctx, st); err != nil {
 		return detail, err
 	}
 	ch, err := c.channel(ctx)
@@ -283,6 +297,9 @@ func (r *promotion) readBack(ctx context.Context) (detail string, err error) {
 	if !st.writable {
 		return "", errors.New("server is still read-only")
 	}
+	if err := r.stillLossless(ctx); err != nil {
+		return "", err
+	}
 	if !st.executed.Contains(r.target) {
 		missing := r.target.Subtract(st.executed)
 		return "", fmt.Errorf("writes are open and %d transactions are missing: %s", missing.Count(), missing)
@@ -301,13 +318,22 @@ func (r *promotion) readBack(ctx context.Context) (detail string, err error) {
 	return "committed", nil
 }
 
-// after runs the after hooks; they know where the binary log stands.
-func (r *promotion) after(ctx context.Context) {
+// findBinlogEnd is for the after hooks. Once writes are open, commits may wait for
+// an acknowledgement, and MariaDB does not tell behind those.
+func (r *promotion) findBinlogEnd(ctx context.Context) {
+	if len(r.server.cfg.Hooks.After) == 0 {
+		return
+	}
 	var err error
-	r.hook.BinlogFile, r.hook.BinlogPos, err = r.session.binlogEnd(ctx)
+	r.binlogFile, r.binlogPos, err = r.session.binlogEnd(ctx)
 	if err != nil {
 		r.warn("read the end of the binary log", err)
 	}
+}
+
+// after runs the after hooks.
+func (r *promotion) after(ctx context.Context) {
+	r.hook.BinlogFile, r.hook.BinlogPos = r.binlogFile, r.binlogPos
 	if err := r.hooks(ctx, hookAfter, r.server.cfg.Hooks.After); err != nil {
 		r.warn("run hooks after the promotion", err)
 	}
@@ -320,12 +346,14 @@ func (r *promotion) warn(what string, err error) {
 
 // undo leaves the server read-only and sealed, whatever ended the promotion.
 func (r *promotion) undo(ctx context.Context, failed StepName) error {
-	if !failed.opens() && !r.fetched {
-		return nil
-	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*r.server.cfg.FenceTimeout)
 	defer cancel()
-	if failed.opens() {
+	opened := failed.opens()
+	if failed == StepLocks { // it goes below super_read_only
+		readOnly, err := r.server.ReadOnly(ctx)
+		opened = err != nil || !readOnly
+	}
+	if opened {
 		if _, err := r.server.demote(ctx, DemoteInput{Reason: "promotion_failed", KillClients: true}); err != nil {
 			return err
 		}

@@ -87,7 +87,7 @@ func (c *session) rebuild(ctx context.Context, donor Source, progress func(Clone
 	if err != nil {
 		return RebuildResult{}, err
 	}
-	result := RebuildResult{Errant: p.errant(donor)}
+	result := RebuildResult{Errant: foreign(p.Executed, donor)}
 	if !result.Errant.IsEmpty() {
 		if result.Tail, err = c.saveTail(ctx, result.Errant, donor); err != nil {
 			return result, fmt.Errorf("save errant transactions: %w", err)

@@ -85,15 +85,6 @@ func (c *session) semiSyncSourceOn(ctx context.Context, want SemiSync) (detail s
 	return fmt.Sprintf("%d acknowledgements", acks), err
 }
 
-// semiSyncReplicaOn makes the receiver acknowledge once it is started again.
-func (c *session) semiSyncReplicaOn(ctx context.Context) error {
-	names, values, err := c.semiSyncSettings(ctx)
-	if err != nil {
-		return err
-	}
-	return c.set(ctx, values, setting{names.ReplicaEnabled, "ON"})
-}
-
 // semiSyncSourceOff lets the applier of a read-only server commit without
 // acknowledgements. Commits of clients that wait for one are not let through:
 // [ErrWaitingCommits].

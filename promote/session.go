@@ -23,6 +23,11 @@ const (
 	erNotReplica   = 1200 // ER_BAD_SLAVE, ER_BAD_REPLICA: no source was ever set
 	erNotOwner     = 1095 // ER_KILL_DENIED_ERROR
 	erNoSuchTable  = 1146 // ER_NO_SUCH_TABLE
+	// ER_ACCOUNT_HAS_BEEN_LOCKED
+	erLocked, erLockedMariaDB = 3118, 4151
+	// CR_MIN_ERROR and CR_MAX_ERROR: what a receiver reports that gets no
+	// connection, or lost it.
+	crMin, crMax = 2000, 2999
 )
 
 // session is one connection to the local server.
@@ -124,9 +129,14 @@ func (c *session) query(ctx context.Context, s mysqlcheck.Statement, args []any,
 	if err != nil {
 		return err
 	}
+	return c.queryText(ctx, string(s), query, args, scan)
+}
+
+// queryText calls scan for each row of query, which errors call name.
+func (c *session) queryText(ctx context.Context, name, query string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := c.conn.QueryContext(ctx, query, args...)
 	if err != nil {
-		return fmt.Errorf("%s: %w", s, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	for rows.Next() {
 		if err = scan(rows); err != nil {
@@ -134,7 +144,7 @@ func (c *session) query(ctx context.Context, s mysqlcheck.Statement, args []any,
 		}
 	}
 	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return fmt.Errorf("%s: %w", s, err)
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
