@@ -9,7 +9,8 @@ GO ?= go
 FUZZTIME ?= 10s
 FAULT ?= kill-server
 FLAVOR ?= mysql
-AUTHORITY ?= vrrp
+DURABILITY ?= best-effort
+AUTHORITY ?= $(if $(filter lossless,$(DURABILITY)),quorum,vrrp)
 SEMISYNC ?= true
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
@@ -27,11 +28,11 @@ build: ## the binary, in bin/
 setup: ## fetch the real servers, keepalived and promtool that tests and demo run
 	test/lab/setup.sh
 
-demo: build setup ## three hosts with replicating servers; kill the primary; nothing is lost (FAULT=help, FLAVOR=mariadb, AUTHORITY=quorum, SEMISYNC=false)
-	$(GO) run ./test/demo -binary bin/highwater -fault $(FAULT) -flavor $(FLAVOR) -authority $(AUTHORITY) -semi-sync=$(SEMISYNC)
+demo: build setup ## three hosts with replicating servers; kill the primary; nothing is lost (FAULT=help, FLAVOR=mariadb, AUTHORITY=quorum, DURABILITY=lossless, SEMISYNC=false)
+	$(GO) run ./test/demo -binary bin/highwater -fault $(FAULT) -flavor $(FLAVOR) -authority $(AUTHORITY) -durability $(DURABILITY) -semi-sync=$(SEMISYNC)
 
 lab: build setup ## the same cluster, left up to play with
-	$(GO) run ./test/demo -binary bin/highwater -flavor $(FLAVOR) -authority $(AUTHORITY) -semi-sync=$(SEMISYNC) -stay
+	$(GO) run ./test/demo -binary bin/highwater -flavor $(FLAVOR) -authority $(AUTHORITY) -durability $(DURABILITY) -semi-sync=$(SEMISYNC) -stay
 
 bench: build setup ## outage for each fault, beside keepalived with a promote script
 	$(GO) run ./test/bench -binary bin/highwater

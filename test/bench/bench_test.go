@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"highwater/configs"
 	"highwater/test/lab"
 )
 
@@ -47,6 +48,37 @@ func TestSchedule(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// The names say what is measured.
+func TestDurabilityOfSystems(t *testing.T) {
+	lab.Require(t, "root", "mysql")
+	for name, want := range map[string]string{"highwater-quorum": configs.BestEffort, "highwater-lossless": configs.Lossless} {
+		o, err := parse([]string{"-systems", name, "-binary", "/bin/true"}, io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bed, err := o.systems[0].open(t.Context(), o, settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := bed.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		hw := bed.(highwater)
+		c, err := configs.Load(hw.ConfigFile(hw.Hosts()[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Durability.Mode != want || c.Authority() != configs.AuthorityQuorum || !*c.Fencing.KillServer {
+			t.Errorf("%s: %+v, authority %s, kill_server %t", name, c.Durability, c.Authority(), *c.Fencing.KillServer)
+		}
+		if err := c.RunnableNow(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

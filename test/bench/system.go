@@ -80,6 +80,14 @@ var systems = []system{
 			return newHighwater(ctx, o, s, cluster.Config{Authority: configs.AuthorityQuorum, KillServer: true, NoWaitForLease: true})
 		},
 	},
+	{
+		name: "highwater-lossless", title: "Highwater, `durability: lossless`",
+		open: func(ctx context.Context, o options, s settings) (testbed, error) {
+			return newHighwater(ctx, o, s, cluster.Config{
+				Authority: configs.AuthorityQuorum, Durability: configs.Lossless, KillServer: true,
+			})
+		},
+	},
 }
 
 func systemNames() []string {
@@ -97,7 +105,8 @@ func systemsOf(trials []trial) []system {
 	})
 }
 
-// labConfig is the lab of every measurement.
+// labConfig is the lab of every measurement. With lossless the supervisors see to semi-sync, which
+// then is the same.
 var labConfig = lab.Config{Hosts: 3, Flavor: lab.MySQL, SemiSync: true}
 
 // highwater is Highwater on three hosts.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"highwater/configs"
 	"highwater/supervisor/web"
 	"highwater/test/cluster"
 	"highwater/test/lab"
@@ -72,7 +73,10 @@ func setUp(ctx context.Context, o options, p *printer) (*cluster.Cluster, error)
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
 	commits := "semi-synchronous: a commit waits until a replica has received it"
-	if !o.semiSync {
+	switch {
+	case o.durability == configs.Lossless:
+		commits = "semi-synchronous, which is highwater's business (durability: lossless): a commit waits until a replica has received it"
+	case !o.semiSync:
 		commits = p.paint(sgrYellow, "asynchronous: a failover may lose what no replica had received; the rows lost are counted")
 	}
 	p.line("cluster", "3 hosts, one switch; %s, replication %s", o.flavor, commits)
@@ -80,11 +84,12 @@ func setUp(ctx context.Context, o options, p *printer) (*cluster.Cluster, error)
 		Lab:            lab.Config{Hosts: 3, Flavor: o.flavor, SemiSync: o.semiSync},
 		Binary:         o.binary,
 		Authority:      o.authority,
+		Durability:     o.durability,
 		AdvertInterval: 200 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
 		// A commit that waits for an acknowledgement lets no server become read-only.
 		KillServer: true,
 	}
-	p.line("", "authority %s, an advert each 200 ms, a check each 100 ms with 1 s to answer, a lease of 3 s", o.authority)
+	p.line("", "authority %s, durability %s, an advert each 200 ms, a check each 100 ms with 1 s to answer, a lease of 3 s", o.authority, o.durability)
 	p.line("", "a deposed server that does not become read-only within 5 s is killed (fencing.kill_server)")
 	var c *cluster.Cluster
 	err := p.doing("set-up", "three hosts with a server each, db2 and db3 replicating from db1", func() (err error) {

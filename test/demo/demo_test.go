@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"highwater/configs"
 	"highwater/test/lab"
 )
 
@@ -64,6 +65,31 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
+// Lossless brings a quorum with it, and nothing else is what it was.
+func TestParse(t *testing.T) {
+	for _, tt := range []struct {
+		args                  string
+		authority, durability string
+	}{
+		{"", configs.AuthorityVRRP, configs.BestEffort},
+		{"-authority quorum", configs.AuthorityQuorum, configs.BestEffort},
+		{"-durability lossless", configs.AuthorityQuorum, configs.Lossless},
+		{"-durability lossless -authority quorum", configs.AuthorityQuorum, configs.Lossless},
+	} {
+		o, err := parse(strings.Fields(tt.args), &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := options{
+			binary: "bin/highwater", fault: "kill-server", flavor: lab.MySQL,
+			authority: tt.authority, durability: tt.durability, semiSync: true,
+		}
+		if *o != want {
+			t.Errorf("%q: %+v, want %+v", tt.args, *o, want)
+		}
+	}
+}
+
 func TestFaults(t *testing.T) {
 	var out bytes.Buffer
 	if err := run(t.Context(), []string{"-fault", "help"}, nil, &out); err != nil {
@@ -79,7 +105,15 @@ func TestFaults(t *testing.T) {
 		}
 		seen[f.name] = true
 	}
-	for _, args := range [][]string{{"-fault", "flood"}, {"-flavor", "oracle"}, {"surplus"}, {"-nonsense"}} {
+	for _, args := range [][]string{
+		{"-fault", "flood"},
+		{"-flavor", "oracle"},
+		{"surplus"},
+		{"-nonsense"},
+		{"-durability", "some"},
+		{"-durability", "lossless", "-authority", "vrrp"},
+		{"-durability", "lossless", "-semi-sync=false"},
+	} {
 		if err := run(t.Context(), args, nil, &out); err == nil {
 			t.Errorf("%v is no error", args)
 		}

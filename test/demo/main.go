@@ -5,7 +5,7 @@
 // role to another host in milliseconds, the rows that were acknowledged and those that are
 // gone, and the return of the old primary.
 //
-//	demo -binary bin/highwater [-fault NAME] [-flavor mysql|mariadb] [-authority vrrp|quorum] [-semi-sync=false] [-quiet]
+//	demo -binary bin/highwater [-fault NAME] [-flavor mysql|mariadb] [-authority vrrp|quorum] [-durability best-effort|lossless] [-semi-sync=false] [-quiet]
 //	demo -binary bin/highwater -stay
 //
 // It exits with 0 only if exactly one host carries the virtual IP in the end and, with
@@ -29,13 +29,14 @@ import (
 
 // options are the command line.
 type options struct {
-	binary    string
-	fault     string
-	flavor    lab.Flavor
-	authority string
-	semiSync  bool
-	stay      bool
-	quiet     bool
+	binary     string
+	fault      string
+	flavor     lab.Flavor
+	authority  string
+	durability string
+	semiSync   bool
+	stay       bool
+	quiet      bool
 }
 
 func main() {
@@ -89,12 +90,19 @@ func parse(args []string, out io.Writer) (*options, error) {
 		}
 		return errors.New("want mysql, mariadb or mariadb-11")
 	})
-	o.authority = configs.AuthorityVRRP
-	flags.Func("authority", "who may be primary: whom VRRP elects, or a majority; vrrp or quorum (default vrrp)", func(s string) error {
+	flags.Func("authority", "who may be primary: whom VRRP elects, or a majority; vrrp or quorum (default vrrp, with lossless quorum)", func(s string) error {
 		if s != configs.AuthorityVRRP && s != configs.AuthorityQuorum {
 			return errors.New("want vrrp or quorum")
 		}
 		o.authority = s
+		return nil
+	})
+	o.durability = configs.BestEffort
+	flags.Func("durability", "what an acknowledged row is worth; best-effort or lossless (default best-effort)", func(s string) error {
+		if s != configs.BestEffort && s != configs.Lossless {
+			return errors.New("want best-effort or lossless")
+		}
+		o.durability = s
 		return nil
 	})
 	flags.BoolVar(&o.semiSync, "semi-sync", true, "commits wait until a replica has received them")
@@ -108,6 +116,18 @@ func parse(args []string, out io.Writer) (*options, error) {
 	}
 	if o.flavor == "" {
 		o.flavor = lab.MySQL
+	}
+	lossless := o.durability == configs.Lossless
+	switch {
+	case o.authority == "" && lossless:
+		o.authority = configs.AuthorityQuorum
+	case o.authority == "":
+		o.authority = configs.AuthorityVRRP
+	case lossless && o.authority != configs.AuthorityQuorum:
+		return nil, errors.New("-durability lossless needs -authority quorum")
+	}
+	if lossless && !o.semiSync {
+		return nil, errors.New("-durability lossless waits for replicas: leave -semi-sync=false out")
 	}
 	if o.fault == "help" {
 		return nil, listFaults(out)

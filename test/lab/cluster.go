@@ -124,11 +124,13 @@ func (h *Host) Follow(ctx context.Context, source *Host) error {
 	d := h.lab.dialect()
 	change := fmt.Sprintf(d.changeSource, source.address, MySQLPort, h.ReplicationUser(), ReplicationPassword)
 	noSource := "SET GLOBAL " + d.semiSyncSource + "=OFF" // see Config.SemiSync
-	err := errors.Join(
-		h.Server.Exec(ctx, d.closeWrites, d.stopReplica, noSource),
-		h.setSemiSyncReplica(ctx),
-		h.Server.Exec(ctx, change, d.startReplica),
-	)
+	err := h.Server.Exec(ctx, d.closeWrites, d.stopReplica, noSource)
+	if err == nil {
+		err = h.setSemiSyncReplica(ctx)
+	}
+	if err == nil {
+		err = h.Server.Exec(ctx, change, d.startReplica)
+	}
 	if err != nil {
 		return fmt.Errorf("have %s follow %s: %w", h.name, source.name, err)
 	}
