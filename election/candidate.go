@@ -371,9 +371,7 @@ func (m *Machine) standRequested(now Instant, e StandRequested) {
 		return
 	}
 	m.do(Accept{Token: e.Token})
-	if p := m.peer(e.From); p != nil && p.state.Role.contending() {
-		p.state.Role = RoleReplica // by its own word: its status says so a moment later
-	}
+	m.asker, m.askedAt = e.From, now
 	if !m.wanting {
 		m.stand(now, m.router.Stand(now), CodeHandedOver)
 	}

@@ -79,6 +79,8 @@ func (m *Machine) door1(now Instant) (Code, string) {
 		switch {
 		case now < p.back && p.Name == m.primary:
 			return CodePrimaryRestarting, p.Name
+		case p.Name == m.asker && m.askedAt.within(m.cfg.GatherTimeout, now):
+			// It stands back, whatever a status of a moment ago said.
 		case m.fresh(p, now) && p.state.Role.contending():
 			return CodeCandidateExists, p.Name
 		case p.Name == m.named && m.farewell == m.term && m.fresh(p, now) && m.namedAt.within(2*m.cfg.interval(), now):

@@ -24,6 +24,8 @@ type Machine struct {
 	speechless   bool    // it gave up because its server does not answer: it has nothing to say
 	named        string  // whom it asked to stand
 	namedAt      Instant // when it did
+	asker        string  // who asked this node to stand in its place
+	askedAt      Instant // when it did
 	deaf         Instant // until then this node could hear nobody: it slept, was cut off or not there
 	blind        bool    // since deaf nobody has said who is primary
 

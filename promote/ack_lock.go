@@ -187,6 +187,33 @@ func (c *session) lockAll(ctx context.Context, users []string) error {
 	return c.noForeignAcker(ctx, users)
 }
 
+// unlockAll unlocks those of the users' accounts that are locked.
+func (c *session) unlockAll(ctx context.Context, users []string) error {
+	if len(users) == 0 {
+		return nil
+	}
+	list, err := c.accounts(ctx, users)
+	if err != nil {
+		return err
+	}
+	list = slices.DeleteFunc(list, func(a account) bool { return !a.locked })
+	if len(list) == 0 {
+		return nil
+	}
+	return c.setLocks(ctx, users, false, c.belowSuperReadOnly)
+}
+
+// ForeignAckers returns [ErrForeignAcker] if somebody acknowledges this server's
+// commits who has none of the users' accounts.
+func (s *Server) ForeignAckers(ctx context.Context, users []string) error {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("look for foreign replicas: %w", err)
+	}
+	defer c.close()
+	return c.noForeignAcker(ctx, users)
+}
+
 // belowSuperReadOnly runs do with super_read_only off, if it is on, and read_only
 // on all the while. Afterwards it is on again, whatever happened.
 func (c *session) belowSuperReadOnly(ctx context.Context, do func() error) (err error) {

@@ -18,6 +18,9 @@ type Lossless struct {
 	// Lock are the users of the replication accounts of those who must not
 	// acknowledge.
 	Lock []string
+	// Unlock are those of who may read, and perhaps acknowledge: a lock outlasts the term in
+	// which it was set.
+	Unlock []string
 }
 
 // errTwoSemiSyncs says that an input asks for both.
@@ -35,8 +38,11 @@ func (r *promotion) semiSync(ctx context.Context) (detail string, err error) {
 
 // lockReplicas locks the accounts of those who must not acknowledge.
 func (r *promotion) lockReplicas(ctx context.Context) (detail string, err error) {
-	users := r.in.Lossless.Lock
-	return fmt.Sprintf("%d accounts", len(users)), r.session.lockAll(ctx, users)
+	in := r.in.Lossless
+	if err := r.session.lockAll(ctx, in.Lock); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d accounts", len(in.Lock)), r.session.unlockAll(ctx, in.Unlock)
 }
 
 // stillLossless asserts that a command which opened writes has left commits

@@ -23,6 +23,9 @@ type PromoteInput struct {
 	// Received is what this server must hold before writes open, besides what it
 	// received itself: what the peers hold. Leave out what is to be given up.
 	Received gtid.Set
+	// Start, if not empty, names the run of the server process that was found to hold
+	// everything (Position.StartID). Another one may have lost relay log.
+	Start string
 	// WaitUntil is the reading of CLOCK_BOOTTIME before which writes do not open:
 	// until then the old primary may hold the VIP. 0 means no wait.
 	WaitUntil time.Duration
@@ -212,6 +215,9 @@ func (r *promotion) sealed(ctx context.Context) (Reason, error) {
 	p, ch, err := r.session.position(ctx)
 	if err != nil {
 		return ReasonServer, err
+	}
+	if r.in.Start != "" && p.StartID != r.in.Start {
+		return ReasonNotSealed, fmt.Errorf("server has restarted since it was sealed: %s, not %s", p.StartID, r.in.Start)
 	}
 	if ok, err := r.session.receiverSealed(ctx, ch); err != nil {
 		return ReasonServer, err

@@ -27,6 +27,7 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 	}
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	var lossless *promote.Lossless
 	in := promote.PromoteInput{
 		Term:      a.Term,
 		WaitUntil: time.Duration(a.WaitUntil),
@@ -34,6 +35,7 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 		SemiSync:  n.semiSync(a.OldPrimary),
 		Failover:  n.failoverInfo(a),
 		Progress: func(s promote.Step) {
+			n.lossless.opened(lossless, s)
 			n.log.Info("promote.step", "step", string(s.Name), "took", s.Took, "detail", s.Detail, "error", s.Err)
 		},
 	}
@@ -42,7 +44,8 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 		return ended
 	}
 	if n.lossless != nil {
-		in.SemiSync, in.Lossless = nil, n.lossless.begin(bounded, a.Term)
+		lossless = n.lossless.begin(bounded, a.Term)
+		in.SemiSync, in.Lossless, in.Start = nil, lossless, *n.sealedStart.Load()
 	}
 	if h, ok, _ := n.cluster.of(a.OldPrimary); ok && h.IdleEvents != nil {
 		n.idleEvents.Store(&h.IdleEvents)

@@ -142,6 +142,8 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 	if n.voter != nil {
 		n.gathered.Store(n.voter.Record().Revision)
 	}
+	start := answers[n.self.Name].reply.Status.ServerStartID
+	n.sealedStart.Store(&start)
 	reports, left := compare(n.cluster.nodes, heard)
 	if n.lossless != nil {
 		n.lossless.bar(reports, heard)

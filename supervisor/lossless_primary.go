@@ -116,6 +116,9 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 	case st.Acks != acks && l.change == nil:
 		err = server.SetAcks(ctx, acks)
 	}
+	if err == nil && st.Clients > len(l.node.voter.Record().Synced) {
+		err = l.foreign(ctx) // an acknowledgement of its counts, and it is in no S
+	}
 	if err == nil {
 		l.requiredAt = now()
 		l.node.health.promoted(&promote.SemiSync{Acks: v.Acks()})
@@ -188,7 +191,9 @@ func (l *lossless) step(ctx context.Context) bool {
 	case election.StageCut:
 		err = l.cut(ctx, step.Nodes)
 	case election.StageRequire:
-		err = l.waitFor(ctx, step.Acks)
+		if err = l.foreign(ctx); err == nil {
+			err = l.waitFor(ctx, step.Acks)
+		}
 	case election.StageBarrier:
 		passed, err = l.passBarrier(ctx, step)
 	case election.StageRelax:
@@ -353,7 +358,7 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 			return nil // it has gone alone, and goes on so
 		}
 		in := &promote.Lossless{Acks: v.Acks()}
-		admits, wait := map[string]bool{}, false
+		wait := false
 		var more <-chan struct{}
 		for _, node := range l.node.cluster.nodes {
 			if node.Witness || node.Name == l.node.self.Name {
@@ -362,7 +367,7 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 			h, ok, next := l.node.cluster.of(node.Name)
 			more = next
 			if v.MayConnect(node.Name, wordOf(h.NodeStatus)) {
-				admits[node.Name] = true
+				in.Unlock = append(in.Unlock, l.user(node.Name))
 				continue
 			}
 			in.Lock = append(in.Lock, l.user(node.Name))
@@ -376,12 +381,33 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 			}
 			continue
 		}
-		l.mu.Lock()
-		l.admits = admits
-		l.mu.Unlock()
-		l.node.publish()
 		return in
 	}
+}
+
+// opened notes whom a promotion has let in, once it has.
+func (l *lossless) opened(in *promote.Lossless, step promote.Step) {
+	if in == nil || step.Name != promote.StepLocks || step.Err != "" {
+		return
+	}
+	l.mu.Lock()
+	clear(l.admits)
+	for _, node := range l.node.cluster.nodes {
+		l.admits[node.Name] = slices.Contains(in.Unlock, l.user(node.Name))
+	}
+	l.mu.Unlock()
+	l.node.publish()
+}
+
+// foreign returns an error if a replica acknowledges that is not of this cluster.
+func (l *lossless) foreign(ctx context.Context) error {
+	var users []string
+	for _, node := range l.node.cluster.nodes {
+		if !node.Witness {
+			users = append(users, l.user(node.Name))
+		}
+	}
+	return l.node.server.ForeignAckers(ctx, users)
 }
 
 // wordPatience is how long a promotion waits for the word of replicas that have sealed.

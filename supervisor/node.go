@@ -70,8 +70,9 @@ type Node struct {
 	statusMu     sync.Mutex // guards seq and the order of statuses
 	seq          uint64
 	status       atomic.Pointer[peer.NodeStatus]
-	leaseEnd     atomic.Int64  // CLOCK_BOOTTIME at which the kernel drops the VIP, 0 none
-	gathered     atomic.Uint64 // revision of the cluster record by which the last gather chose
+	leaseEnd     atomic.Int64           // CLOCK_BOOTTIME at which the kernel drops the VIP, 0 none
+	gathered     atomic.Uint64          // revision of the cluster record by which the last gather chose
+	sealedStart  atomic.Pointer[string] // server process that the last gather found to hold what it chose by
 	restarting   atomic.Bool
 	rebuilding   atomic.Bool
 	lastErrant   atomic.Pointer[string]   // errant transactions that were logged last

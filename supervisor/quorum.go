@@ -144,7 +144,7 @@ func (n *Node) establish(ctx context.Context, a election.Establish) {
 func (n *Node) prepare(ctx context.Context, a election.Establish) error {
 	ctx, cancel := context.WithTimeout(ctx, n.config.Promote.Timeout)
 	defer cancel()
-	in := promote.PromoteInput{Term: a.Term, Check: func() error { return n.stillRight(ctx, a.Term) }}
+	in := promote.PromoteInput{Term: a.Term, Start: *n.sealedStart.Load(), Check: func() error { return n.stillRight(ctx, a.Term) }}
 	if err := n.fetch(&in, a.FetchFrom); err != nil {
 		return err
 	}
