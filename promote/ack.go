@@ -39,6 +39,8 @@ type SourceState struct {
 	// Clients are the connected replicas that acknowledge, and Waiting the
 	// sessions that wait.
 	Clients, Waiting int
+	// Acknowledged counts the transactions that were acknowledged since the server's start.
+	Acknowledged uint64
 }
 
 // Lossless reports whether no commit ends without k acknowledgements.
@@ -85,6 +87,9 @@ func (c *session) sourceState(ctx context.Context) (SourceState, error) {
 	}
 	if st.Clients, err = strconv.Atoi(status["source_clients"]); err == nil {
 		st.Waiting, err = strconv.Atoi(status["source_wait_sessions"])
+	}
+	if err == nil {
+		st.Acknowledged, err = strconv.ParseUint(status["source_yes_tx"], 10, 64)
 	}
 	return st, err
 }

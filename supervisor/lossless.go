@@ -33,7 +33,8 @@ type lossless struct {
 	term       uint64                      // of which the next four are
 	lost       map[string]election.Instant // since when each replica is of no use
 	requiredAt election.Instant            // when MySQL's settings were last looked at
-	ackedAt    election.Instant            // when a replica that acknowledges was last connected
+	ackedAt    election.Instant            // when commits were last seen to be acknowledged, or none waited
+	acked      uint64                      // how many were by then
 	heardAt    election.Instant            // when all that an acknowledgement needs was last so
 	silent     string                      // server process that was made silent, and has not been told otherwise
 	acks       string                      // server process that was told to acknowledge

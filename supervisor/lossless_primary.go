@@ -58,7 +58,7 @@ const near = 10_000
 // replicas says what this primary knows of every other host with a server.
 func (l *lossless) replicas(record election.ClusterRecord) []election.Replica {
 	n, at := l.node, now()
-	sample, verdict := n.health.snapshot()
+	_, verdict := n.health.snapshot()
 	var list []election.Replica
 	for _, node := range n.cluster.nodes {
 		if node.Witness || node.Name == n.self.Name {
@@ -69,7 +69,7 @@ func (l *lossless) replicas(record election.ClusterRecord) []election.Replica {
 		fresh := ok && boottime()-h.at < n.silence() && h.Health == healthAlive
 		if fresh {
 			r.Start, r.Word = h.ServerStartID, wordOf(h.NodeStatus)
-			r.Follows = h.SourceUUID == sample.ServerUUID && h.Receiver == mysqlcheck.ThreadRunning.String()
+			r.Follows = n.cluster.nodeOf(h.SourceUUID, h.SourceHost, 0) == n.self.Name && h.Receiver == mysqlcheck.ThreadRunning.String()
 			r.Near = verdict.Executed.Subtract(h.Received.Union(h.Executed)).Count() <= near
 			r.Barred = len(h.Weak) > 0 || !h.Errant.IsEmpty() || len(h.Held) > 0
 		}
@@ -103,9 +103,10 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 	if err != nil {
 		return err
 	}
-	if st.Clients > 0 {
+	if st.Clients > 0 && (st.Waiting == 0 || st.Acknowledged != l.acked) { // a frozen replica stays connected
 		l.ackedAt = now()
 	}
+	l.acked = st.Acknowledged
 	switch acks := v.Acks(); {
 	case acks == 0:
 		if st.Enabled {
