@@ -99,7 +99,7 @@ func (m *Machine) door1(now Instant) (Code, string) {
 		}
 	}
 	if m.primary != m.cfg.Node && m.farewell != m.term && m.eventsFlow() &&
-		now < m.primaryHeard.Add(m.leaseEnds()) {
+		now < m.primarySign().Add(m.leaseEnds()) {
 		return CodeEventsFlow, m.primary
 	}
 	return "", ""

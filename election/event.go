@@ -214,6 +214,8 @@ type RightChanged struct {
 	Until  Instant `json:"until,omitempty"`  // no longer, unless confirmed again
 	Leader string  `json:"leader,omitempty"` // who has it as far as this node knows
 	Silent bool    `json:"silent,omitempty"` // nobody who has it was heard for as long as a promise lasts
+	Before string  `json:"before,omitempty"` // another node that had it before
+	Heard  Instant `json:"heard,omitempty"`  // when Before was last heard as the one that has it
 }
 
 // RecordChanged is the part of the cluster record that the doors need, as a majority has it.

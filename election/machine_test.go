@@ -178,7 +178,11 @@ func (s *machineScript) event(a scriptArgs) Event {
 		}
 		return ServerStarted{}
 	case "right":
-		return s.rightHeld(!a.has("lost"), a.has("silent"))
+		e := s.rightHeld(!a.has("lost"), a.has("silent"))
+		if e.Before = a.text("before"); e.Before != "" {
+			e.Heard = s.now.Add(-a.span("heard", 0))
+		}
+		return e
 	case "record":
 		return RecordChanged{Term: uint64(a.number("term", 0)), Primary: a.text("primary")}
 	case "link":

@@ -43,6 +43,8 @@ type Core struct {
 
 	// Rule 1, and who campaigns when.
 	promise  election.Instant // until then: no votes
+	heard    election.Instant // the last word of whoever led
+	former   former           // who led before
 	rival    rival
 	wants    bool
 	lostAt   election.Instant // this node led until then
@@ -76,6 +78,12 @@ type peer struct {
 
 // rival remembers who led a term, so that nobody else claims to.
 type rival struct{ term, lead uint64 }
+
+// former is another node that led, and its last word as such.
+type former struct {
+	lead  uint64
+	heard election.Instant
+}
 
 // storing is a Store that waits for its answer, and what waits for it.
 type storing struct {

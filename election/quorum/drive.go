@@ -24,6 +24,9 @@ func (c *Core) drive() {
 			c.term, c.commit = hs.GetTerm(), hs.GetCommit()
 		}
 		if soft := ready.SoftState; soft != nil {
+			if c.lead != soft.Lead && c.lead != raft.None && c.lead != c.id {
+				c.former = former{lead: c.lead, heard: c.heard}
+			}
 			c.lead, c.role = soft.Lead, soft.RaftState
 		}
 		if was != c.role {

@@ -376,6 +376,7 @@ func (v *Voter) tell(ctx context.Context, now election.Instant) {
 		v.leaderless = now
 	}
 	e := election.RightChanged{Held: right.Held, Leader: leader}
+	e.Before, e.Heard = v.core.Former()
 	e.Silent = v.leaderless != 0 && now.Sub(v.leaderless) >= v.cfg.Quorum.Promise()
 	if e.Held {
 		e.Until = right.Until

@@ -242,7 +242,8 @@ func TestCutOff(t *testing.T) {
 	stop()
 	other := n.keepSeeking("db2")
 	defer other()
-	n.change(func() { n.cut["db1"] = true })
+	var cut election.Instant
+	n.change(func() { n.cut["db1"], cut = true, clock() })
 	n.eventually("db2 has the right", func() bool {
 		held := n.holders()
 		if len(held) > 1 {
@@ -250,6 +251,14 @@ func TestCutOff(t *testing.T) {
 		}
 		return n.voters["db2"].right.Held
 	})
+	// The doors are told when db1 was heard last: a tick before the cut, and what a busy machine adds.
+	n.mu.Lock()
+	last := n.voters["db2"].right
+	n.mu.Unlock()
+	timing := testQuorum("db2")
+	if last.Before != "db1" || last.Heard < cut.Add(-timing.Promise()) || last.Heard > cut.Add(100*time.Millisecond) {
+		t.Errorf("before db2 %q had the right, heard %v after the cut", last.Before, last.Heard.Sub(cut))
+	}
 	if err := n.establish("db2", 5); err != nil {
 		t.Fatal(err)
 	}

@@ -67,6 +67,8 @@ func (s *supervisor) execute(a election.Action) {
 			s.claims[a.Term] = true
 		case election.CodeTermRaised: // of the term that it is primary of already
 			s.primaryOf = a.Term
+		case election.CodeStood:
+			w.stood = append(w.stood, Claim{At: w.now.sub(epoch), Node: h.name, Term: a.Term})
 		default:
 		}
 	case election.Refuse:

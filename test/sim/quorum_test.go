@@ -150,6 +150,48 @@ func TestQuorumOutage(t *testing.T) {
 	}
 }
 
+// TestQuorumSignsOfLife holds when somebody stands, with clients that write all the while: soon when the primary is cut off,
+// although its last events come after its last status, and not before the lease has ended when only its supervisor is gone.
+func TestQuorumSignsOfLife(t *testing.T) {
+	t.Parallel()
+	c := election.Config{Lease: lease}
+	tests := []struct {
+		name        string
+		fault       Fault
+		least, most time.Duration
+	}{
+		{"unplugged", Unplug, 0, 2 * time.Second},
+		{"isolated", Isolate, 0, 2 * time.Second},
+		{"powered_off", PowerOff, 0, 2 * time.Second},
+		{"supervisor_killed", KillSupervisor, c.LeaseEnds() * 85 / 100, c.LeaseEnds() + 2*time.Second},
+		{"supervisor_frozen", FreezeSupervisor, c.LeaseEnds() * 85 / 100, c.LeaseEnds() + 2*time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for seed := range uint64(40 / slower) {
+				w := rest(t, seed+1)
+				// Statuses come late, replication does not.
+				w.delay = 40 * time.Millisecond
+				w.Run(3*time.Second + w.between(0, 200*time.Millisecond))
+				before, at := len(w.stood), w.now.sub(epoch)
+				w.Inject(tt.fault, w.hosts[0], time.Minute)
+				for w.Run(10 * time.Millisecond); len(w.stood) == before && w.now.sub(epoch) < at+tt.most; {
+					w.Run(10 * time.Millisecond)
+				}
+				if w.broken != nil {
+					t.Fatal(w.broken)
+				}
+				if len(w.stood) == before {
+					t.Fatalf("seed %d: nobody stands: %s", seed+1, w.summary())
+				}
+				if took := w.stood[before].At - at; took < tt.least {
+					t.Fatalf("seed %d: %s stands after %v", seed+1, w.stood[before].Node, took)
+				}
+			}
+		})
+	}
+}
+
 // TestQuorumRepeatsItself holds that a seed decides everything: raft draws a time-out from
 // crypto/rand, which must mean nothing.
 func TestQuorumRepeatsItself(t *testing.T) {
