@@ -371,8 +371,9 @@ func (m *Machine) standRequested(now Instant, e StandRequested) {
 		return
 	}
 	m.do(Accept{Token: e.Token})
-	m.asker, m.askedAt = e.From, now
-	if !m.wanting {
-		m.stand(now, m.router.Stand(now), CodeHandedOver)
+	if m.wanting { // the right is on its way, and whoever sends it has answered for door 1
+		m.askedUntil = now.Add(m.cfg.GatherTimeout)
+		return
 	}
+	m.stand(now, m.router.Stand(now), CodeHandedOver)
 }

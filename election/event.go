@@ -112,6 +112,7 @@ type PeerState struct {
 	Replicas      int           `json:"replicas"`
 	Source        string        `json:"source"`
 	Restarting    bool          `json:"restarting"`     // "back within the lease"
+	Seeks         bool          `json:"seeks"`          // it would stand now if it had the right
 	SourceEvent   time.Duration `json:"source_event"`   // age of the last event from its source, -1 unknown
 	PrimaryHeard  time.Duration `json:"primary_heard"`  // age of the primary supervisor's last sign of life, -1 unknown
 	Drained       bool          `json:"drained"`        // it has applied all that it received

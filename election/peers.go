@@ -209,7 +209,7 @@ func (m *Machine) raised(term uint64, node string) {
 // opened yet, and a restart of a supervisor must move nothing.
 func (m *Machine) reconsider(now Instant, p *peer) {
 	back := p.state.Role == RolePrimary || p.state.Role == RoleResuming
-	if back && p.Name == m.contest.oldPrimary && p.state.Alive && m.farewell != m.term && m.forcedUntil == 0 {
+	if back && p.Name == m.contest.oldPrimary && p.state.Alive && m.farewell != m.term && m.contest.cause != CodeOperator {
 		m.withdraw(now, CodePrimaryBack)
 	}
 }

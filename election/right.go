@@ -74,7 +74,7 @@ func (m *Machine) useRight(now Instant) {
 		return
 	}
 	if m.wanting && m.router.State() == Backup {
-		cause := m.silenceCause()
+		cause := m.silenceCause(now)
 		if m.gate(now) {
 			m.stand(now, m.router.Stand(now), cause)
 			return
@@ -100,9 +100,32 @@ func (m *Machine) passOn(now Instant) {
 			return
 		}
 	}
-	if code, _ := m.door2(now); code != "" || m.role != RoleReplica || now < m.standBack {
+	code, _ := m.door2(now)
+	unfit := code != "" || m.role != RoleReplica || now < m.standBack
+	switch seeker := m.seeker(now); {
+	case seeker != "" && (unfit || !m.gained.within(m.cfg.silence(), now)):
+		m.handOver(now, seeker)
+	case unfit:
 		m.handOver(now, m.successor(now))
 	}
+}
+
+// seeker names the peer of the highest priority that would stand if it had the right: it may, as
+// an operator's order lets it, where this node may not. A host that could stand and does not is
+// left a silence to see what others have seen already. The right does not go to and fro, since
+// doors 1 and 2 do not ask who has it: whoever lacks it alone uses it when it comes.
+func (m *Machine) seeker(now Instant) string {
+	var best *peer
+	for i := range m.peers {
+		p := &m.peers[i]
+		if m.fresh(p, now) && p.state.Seeks && !p.Witness && (best == nil || p.Priority > best.Priority) {
+			best = p
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Name
 }
 
 // recordChanged takes in the cluster record. It says who may open, not who has: only a node that

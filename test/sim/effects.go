@@ -105,6 +105,7 @@ func (s *supervisor) execute(a election.Action) {
 	case election.Seek:
 		s.voter.seek()
 	case election.HandOver:
+		w.ledger.passed++
 		s.voter.handOver(a.To)
 	case election.Establish:
 		s.voter.establish(a)

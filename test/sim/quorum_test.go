@@ -192,6 +192,47 @@ func TestQuorumSignsOfLife(t *testing.T) {
 	}
 }
 
+// TestQuorumFailoverByOrder holds that an operator's order is carried out whoever has the right: after a power cut one host
+// is missing, another one has the right and waits, and the order goes to the third.
+func TestQuorumFailoverByOrder(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40 / slower) {
+		w := rest(t, seed+1)
+		for _, h := range w.hosts {
+			h.powerOff()
+		}
+		w.Run(time.Second)
+		ordered := w.hosts[2]
+		for _, h := range w.hosts[1:] {
+			h.powerOn()
+		}
+		w.Run(20 * time.Second)
+		if w.hosts[2].holds() {
+			ordered = w.hosts[1]
+		} else if !w.hosts[1].holds() {
+			t.Fatalf("seed %d: nobody has the right: %s", seed+1, w.summary())
+		}
+		if p := w.Primary(); p != "" {
+			t.Fatalf("seed %d: %s did not wait for db1", seed+1, p)
+		}
+		passed, accepted := w.ledger.passed, false
+		ordered.supervisor.ask(func(t election.Token) election.Event {
+			return election.Command{Token: t, Name: election.CommandFailover}
+		}, func(a answer) { accepted = a.accepted })
+		w.Run(10 * time.Second)
+		switch {
+		case w.broken != nil:
+			t.Fatal(w.broken)
+		case !accepted:
+			t.Fatalf("seed %d: the order was refused", seed+1)
+		case w.Primary() == "":
+			t.Fatalf("seed %d: nobody became primary: %s", seed+1, w.summary())
+		case w.ledger.passed-passed > 3:
+			t.Fatalf("seed %d: the right was passed on %d times", seed+1, w.ledger.passed-passed)
+		}
+	}
+}
+
 // TestQuorumRepeatsItself holds that a seed decides everything: raft draws a time-out from
 // crypto/rand, which must mean nothing.
 func TestQuorumRepeatsItself(t *testing.T) {
