@@ -73,6 +73,7 @@ func (m *Machine) promote(now Instant, e GatherEnded) {
 // open asks for the promotion; no writes before wait, 0 for at once.
 func (m *Machine) open(wait Instant) {
 	c := &m.contest
+	m.unused = 0
 	c.promote, c.waits = m.next(), wait != 0
 	m.do(Promote{
 		Token: c.promote, Term: c.term, OldPrimary: c.oldPrimary,
@@ -164,6 +165,7 @@ func (m *Machine) promoteEnded(now Instant, e PromoteEnded) {
 // claim asks for the VIP: all five doors are behind.
 func (m *Machine) claim() {
 	c := &m.contest
+	m.unused = 0
 	c.claim = m.next()
 	m.term, m.primary, m.primarySeen = c.term, m.cfg.Node, true
 	m.lease.serverID = m.health.ServerID

@@ -215,6 +215,7 @@ type RightChanged struct {
 	Until  Instant `json:"until,omitempty"`  // no longer, unless confirmed again
 	Leader string  `json:"leader,omitempty"` // who has it as far as this node knows
 	Silent bool    `json:"silent,omitempty"` // nobody who has it was heard for as long as a promise lasts
+	Unused Instant `json:"unused,omitempty"` // held, and nobody has used it since then, as who had it before says
 	Before string  `json:"before,omitempty"` // another node that had it before
 	Heard  Instant `json:"heard,omitempty"`  // when Before was last heard as the one that has it
 }

@@ -45,6 +45,7 @@ type Machine struct {
 	adopting Token   // awaited Establish of a first start
 	passedAt Instant // when this node last passed the right on
 	gained   Instant // since then it has the right, 0 if it has not
+	unused   Instant // since then nobody has used the right that this node has, 0 if it has none or has used it
 
 	forcedUntil Instant // the operator's failover overrides door 1 until then
 	askedUntil  Instant // so does a candidate that passes its right on to this node
@@ -194,7 +195,7 @@ func (m *Machine) Step(now Instant, ev Event) []Action {
 	case FinishEnded:
 		m.finishEnded(e)
 	case RightChanged:
-		m.rightChanged(now)
+		m.rightChanged(now, e)
 	case RecordChanged:
 		m.recordChanged(now, e)
 	case EstablishEnded:

@@ -183,6 +183,9 @@ func (s *machineScript) event(a scriptArgs) Event {
 		if e.Before = a.text("before"); e.Before != "" {
 			e.Heard = s.now.Add(-a.span("heard", 0))
 		}
+		if a.has("unused") {
+			e.Unused = s.now.Add(-a.span("unused", 0))
+		}
 		return e
 	case "record":
 		return RecordChanged{Term: uint64(a.number("term", 0)), Primary: a.text("primary")}
@@ -416,7 +419,11 @@ func (s *machineScript) say(a Action) {
 		}
 		s.sought = true
 	case HandOver:
-		p("hand the right over to %s", a.To)
+		text := "hand the right over to " + a.To
+		if a.Unused != 0 {
+			text += fmt.Sprintf(", unused for %v", round(s.now.Sub(a.Unused)))
+		}
+		p("%s", text)
 	case Establish:
 		s.tokens["establish"] = a.Token
 		p("establish term=%d", a.Term)

@@ -56,6 +56,7 @@ type Core struct {
 	tick     election.Instant // the next one
 	ready    bool             // this term has committed an entry
 	handOver handOver
+	legacy   legacy
 	change   change
 	sent     uint64 // ReadIndex requests begun in this term, as raft counts them
 	answered uint64 // and confirmed
@@ -184,7 +185,7 @@ func (c *Core) input(in Input) {
 	case Rest:
 		c.wants = false
 	case HandOver:
-		c.handTo(in.To)
+		c.handTo(in.To, in.Unused)
 	case Propose:
 		c.propose(in)
 	case Read:

@@ -206,6 +206,8 @@ func (c *Core) send(m *raftpb.Message) {
 		}
 	case raftpb.MsgReadIndexResp:
 		c.answered++
+	case raftpb.MsgTimeoutNow:
+		c.bequeath(m)
 	}
 	data := c.seal(m)
 	urgent := m.GetType() != raftpb.MsgSnap && len(data) <= maxUrgent

@@ -212,9 +212,15 @@ func TestVoters(t *testing.T) {
 	}
 
 	stop = n.keepSeeking("db3")
-	n.voters["db2"].HandOver(t.Context(), "db3")
+	now := clock()
+	n.voters["db2"].HandOver(t.Context(), "db3", now.Add(-time.Second))
 	n.eventually("db3 has the right", func() bool { return n.voters["db3"].right.Held })
 	stop()
+	n.mu.Lock()
+	if unused := n.voters["db3"].right.Unused; unused < now.Add(-time.Second) || unused > clock().Add(-time.Second/2) {
+		t.Errorf("the right was unused for 1s, db3 has it unused since %v before the hand-over", now.Sub(unused))
+	}
+	n.mu.Unlock()
 	if err := n.establish("db3", 2); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (s *supervisor) execute(a election.Action) {
 	case election.Release:
 		w.ledger.released++
 		if w.cfg.Mutation == EarlyHandOver && s.voter != nil {
-			s.voter.handOver(s.firstPeer())
+			s.voter.handOver(s.firstPeer(), 0)
 		}
 		if w.cfg.Mutation == NoRelease && a.Reason != election.CodeServerExited {
 			s.post(election.ReleaseEnded{Token: a.Token})
@@ -106,7 +106,7 @@ func (s *supervisor) execute(a election.Action) {
 		s.voter.seek()
 	case election.HandOver:
 		w.ledger.passed++
-		s.voter.handOver(a.To)
+		s.voter.handOver(a.To, a.Unused)
 	case election.Establish:
 		s.voter.establish(a)
 	case election.Stopped:
