@@ -108,9 +108,11 @@ type AskToStand struct {
 // Seek asks the quorum for the right to be primary. It is repeated while it matters.
 type Seek struct{}
 
-// HandOver passes the right on. This node holds neither the VIP nor a server that can write.
+// HandOver passes the right on. This node holds neither the VIP nor a server that can write. Unused
+// is since when nobody has opened a server or claimed the VIP with it, 0 for unknown.
 type HandOver struct {
-	To string `json:"to"`
+	To     string  `json:"to"`
+	Unused Instant `json:"unused,omitempty"`
 }
 
 // Establish makes this node the primary of Term in the cluster record. With Drain the server is a

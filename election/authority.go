@@ -19,6 +19,9 @@ type Authority interface {
 	// Silent reports whether the authority itself hears nobody who has the right. It is
 	// silence (door 1) whatever is heard on the wire.
 	Silent() bool
+	// Heard returns when the authority itself last heard a node that had the right and has been
+	// silent since; 0 if it did not. That is a sign of life which no advert can forge.
+	Heard(node string) Instant
 	// Holder returns the newest term that was made known, and its primary; 0 if there is none.
 	Holder() (term uint64, primary string)
 }
@@ -64,6 +67,7 @@ func (a *vrrp) Right(_ Instant, router RouterState) Right {
 
 func (a *vrrp) Exclusive() bool          { return false }
 func (a *vrrp) Silent() bool             { return false }
+func (a *vrrp) Heard(string) Instant     { return 0 }
 func (a *vrrp) Holder() (uint64, string) { return 0, "" }
 
 // quorum is the authority of `election.authority: quorum`: a majority of the voters says who
@@ -108,3 +112,10 @@ func (a *quorum) Right(now Instant, _ RouterState) Right {
 func (a *quorum) Exclusive() bool          { return true }
 func (a *quorum) Silent() bool             { return a.right.Silent }
 func (a *quorum) Holder() (uint64, string) { return a.term, a.holder }
+
+func (a *quorum) Heard(node string) Instant {
+	if node == "" || node != a.right.Before {
+		return 0
+	}
+	return a.right.Heard
+}

@@ -73,6 +73,7 @@ func (m *Machine) promote(now Instant, e GatherEnded) {
 // open asks for the promotion; no writes before wait, 0 for at once.
 func (m *Machine) open(wait Instant) {
 	c := &m.contest
+	m.unused = 0
 	c.promote, c.waits = m.next(), wait != 0
 	m.do(Promote{
 		Token: c.promote, Term: c.term, OldPrimary: c.oldPrimary,
@@ -164,6 +165,7 @@ func (m *Machine) promoteEnded(now Instant, e PromoteEnded) {
 // claim asks for the VIP: all five doors are behind.
 func (m *Machine) claim() {
 	c := &m.contest
+	m.unused = 0
 	c.claim = m.next()
 	m.term, m.primary, m.primarySeen = c.term, m.cfg.Node, true
 	m.lease.serverID = m.health.ServerID
@@ -371,8 +373,9 @@ func (m *Machine) standRequested(now Instant, e StandRequested) {
 		return
 	}
 	m.do(Accept{Token: e.Token})
-	m.asker, m.askedAt = e.From, now
-	if !m.wanting {
-		m.stand(now, m.router.Stand(now), CodeHandedOver)
+	if m.wanting { // the right is on its way, and whoever sends it has answered for door 1
+		m.askedUntil = now.Add(m.cfg.GatherTimeout)
+		return
 	}
+	m.stand(now, m.router.Stand(now), CodeHandedOver)
 }

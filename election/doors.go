@@ -27,14 +27,14 @@ func (m *Machine) mayStand(now Instant) (Code, string) {
 	if code, detail := m.door2(now); code != "" {
 		return code, detail
 	}
-	if now < m.forcedUntil { // hosts may be missing; a primary that speaks may not be overruled
+	if now < m.standBack {
+		return CodeStandingBack, ""
+	}
+	if now < m.forcedUntil || now < m.askedUntil { // hosts may be missing; a primary that speaks may not be overruled
 		if code, detail := m.primaryAnswers(now); code != "" {
 			return code, detail
 		}
 		return m.door3(now)
-	}
-	if now < m.standBack {
-		return CodeStandingBack, ""
 	}
 	if now < m.deferTo {
 		return CodeHeardByOthers, ""
@@ -79,8 +79,6 @@ func (m *Machine) door1(now Instant) (Code, string) {
 		switch {
 		case now < p.back && p.Name == m.primary:
 			return CodePrimaryRestarting, p.Name
-		case p.Name == m.asker && m.askedAt.within(m.cfg.GatherTimeout, now):
-			// It stands back, whatever a status of a moment ago said.
 		case m.fresh(p, now) && p.state.Role.contending():
 			return CodeCandidateExists, p.Name
 		case p.Name == m.named && m.farewell == m.term && m.fresh(p, now) && m.namedAt.within(2*m.cfg.interval(), now):
@@ -99,7 +97,7 @@ func (m *Machine) door1(now Instant) (Code, string) {
 		}
 	}
 	if m.primary != m.cfg.Node && m.farewell != m.term && m.eventsFlow() &&
-		now < m.primaryHeard.Add(m.leaseEnds()) {
+		now < m.primarySign().Add(m.leaseEnds()) {
 		return CodeEventsFlow, m.primary
 	}
 	return "", ""
@@ -253,10 +251,12 @@ func (m *Machine) tryAdopt(now Instant) {
 }
 
 // silenceCause names what opened door 1.
-func (m *Machine) silenceCause() Code {
+func (m *Machine) silenceCause(now Instant) Code {
 	switch {
-	case m.forcedUntil != 0:
+	case now < m.forcedUntil:
 		return CodeOperator
+	case now < m.askedUntil:
+		return CodeHandedOver
 	case m.farewell == m.term && m.term != 0:
 		return CodeFarewell
 	default:
@@ -267,6 +267,7 @@ func (m *Machine) silenceCause() Code {
 // stand makes this node a candidate; out is the router's way to Active.
 func (m *Machine) stand(now Instant, out Output, cause Code) {
 	m.route(out)
+	m.askedUntil = 0
 	m.contest = contest{cause: cause, abandoned: m.contest.abandoned}
 	if m.primary != m.cfg.Node {
 		m.contest.oldPrimary = m.primary

@@ -112,6 +112,7 @@ type PeerState struct {
 	Replicas      int           `json:"replicas"`
 	Source        string        `json:"source"`
 	Restarting    bool          `json:"restarting"`     // "back within the lease"
+	Seeks         bool          `json:"seeks"`          // it would stand now if it had the right
 	SourceEvent   time.Duration `json:"source_event"`   // age of the last event from its source, -1 unknown
 	PrimaryHeard  time.Duration `json:"primary_heard"`  // age of the primary supervisor's last sign of life, -1 unknown
 	Drained       bool          `json:"drained"`        // it has applied all that it received
@@ -214,6 +215,9 @@ type RightChanged struct {
 	Until  Instant `json:"until,omitempty"`  // no longer, unless confirmed again
 	Leader string  `json:"leader,omitempty"` // who has it as far as this node knows
 	Silent bool    `json:"silent,omitempty"` // nobody who has it was heard for as long as a promise lasts
+	Unused Instant `json:"unused,omitempty"` // held, and nobody has used it since then, as who had it before says
+	Before string  `json:"before,omitempty"` // another node that had it before
+	Heard  Instant `json:"heard,omitempty"`  // when Before was last heard as the one that has it
 }
 
 // RecordChanged is the part of the cluster record that the doors need, as a majority has it.

@@ -113,17 +113,20 @@ func (m *Machine) command(now Instant, e Command) {
 			m.do(Refuse{Token: e.Token, Code: CodeNotTakingIn})
 			return
 		}
-		m.forcedUntil = now.Add(m.cfg.GatherTimeout + m.cfg.PromoteTimeout)
+		standBack := m.standBack // before the order
+		m.forcedUntil, m.standBack = now.Add(m.cfg.GatherTimeout+m.cfg.PromoteTimeout), 0
 		if code, detail := m.mayStand(now); code != "" && (!m.wanting || !m.authority.Exclusive()) {
-			m.forcedUntil = 0
+			m.forcedUntil, m.standBack = 0, standBack
 			m.refuse(code, detail)
 			m.do(Refuse{Token: e.Token, Code: code})
 			return
 		}
 		m.do(Accept{Token: e.Token})
-		if !m.wanting {
-			m.stand(now, m.router.Stand(now), CodeOperator)
+		if m.wanting {
+			m.do(Publish{}) // whoever has the right and does not stand passes it on
+			return
 		}
+		m.stand(now, m.router.Stand(now), CodeOperator)
 	default:
 		m.do(Refuse{Token: e.Token, Code: CodeNotTakingIn})
 	}

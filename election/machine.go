@@ -24,8 +24,6 @@ type Machine struct {
 	speechless   bool    // it gave up because its server does not answer: it has nothing to say
 	named        string  // whom it asked to stand
 	namedAt      Instant // when it did
-	asker        string  // who asked this node to stand in its place
-	askedAt      Instant // when it did
 	deaf         Instant // until then this node could hear nobody: it slept, was cut off or not there
 	blind        bool    // since deaf nobody has said who is primary
 
@@ -47,8 +45,10 @@ type Machine struct {
 	adopting Token   // awaited Establish of a first start
 	passedAt Instant // when this node last passed the right on
 	gained   Instant // since then it has the right, 0 if it has not
+	unused   Instant // since then nobody has used the right that this node has, 0 if it has none or has used it
 
 	forcedUntil Instant // the operator's failover overrides door 1 until then
+	askedUntil  Instant // so does a candidate that passes its right on to this node
 	standBack   Instant // no standing before, after a failed try
 	deferTo     Instant // nor before this, to a primary that others hear
 	stop        stop
@@ -195,7 +195,7 @@ func (m *Machine) Step(now Instant, ev Event) []Action {
 	case FinishEnded:
 		m.finishEnded(e)
 	case RightChanged:
-		m.rightChanged(now)
+		m.rightChanged(now, e)
 	case RecordChanged:
 		m.recordChanged(now, e)
 	case EstablishEnded:
@@ -234,7 +234,7 @@ func (m *Machine) tick(now Instant) {
 	}
 	out := m.router.Timer(now, gate)
 	if out.Changed() {
-		m.stand(now, out, m.silenceCause())
+		m.stand(now, out, m.silenceCause(now))
 	} else {
 		m.route(out)
 	}

@@ -91,7 +91,8 @@ func (s *machineScript) run(t *testing.T, d *datadriven.TestData) string {
 		s.healthy, s.order, s.right = false, nil, false
 	case "status":
 		st := s.m.Status()
-		fmt.Fprintf(&s.out, "%s, router %s, term %d of %s, promised %d\n", st.Role, st.Router, st.Term, orNobody(st.Primary), st.Promised)
+		fmt.Fprintf(&s.out, "%s, router %s, term %d of %s, promised %d%s\n", st.Role, st.Router, st.Term, orNobody(st.Primary), st.Promised,
+			map[bool]string{true: ", seeks the right"}[st.Seeks])
 	default:
 		s.step(s.event(a))
 	}
@@ -178,7 +179,14 @@ func (s *machineScript) event(a scriptArgs) Event {
 		}
 		return ServerStarted{}
 	case "right":
-		return s.rightHeld(!a.has("lost"), a.has("silent"))
+		e := s.rightHeld(!a.has("lost"), a.has("silent"))
+		if e.Before = a.text("before"); e.Before != "" {
+			e.Heard = s.now.Add(-a.span("heard", 0))
+		}
+		if a.has("unused") {
+			e.Unused = s.now.Add(-a.span("unused", 0))
+		}
+		return e
 	case "record":
 		return RecordChanged{Term: uint64(a.number("term", 0)), Primary: a.text("primary")}
 	case "link":
@@ -256,7 +264,7 @@ func (s *machineScript) status(a scriptArgs) PeerState {
 	p := PeerState{
 		Node: a.d.CmdArgs[0].Key, Role: RoleReplica, Term: uint64(a.number("term", int(s.m.term))), Primary: s.m.primary,
 		Promised: uint64(a.number("promised", 0)), Eligible: !a.has("ineligible"), CaughtUp: !a.has("lagging"), Writable: a.has("writable"),
-		Alive: !a.has("server-down"), Replicas: a.number("replicas", 0), Source: a.text("source"), Restarting: a.has("restarting"),
+		Alive: !a.has("server-down"), Replicas: a.number("replicas", 0), Source: a.text("source"), Restarting: a.has("restarting"), Seeks: a.has("seeks"),
 		SourceEvent: a.span("event", -1), PrimaryHeard: a.span("heard", -1), LeaseReleased: true,
 	}
 	if v := a.text("role"); v != "" {
@@ -411,7 +419,11 @@ func (s *machineScript) say(a Action) {
 		}
 		s.sought = true
 	case HandOver:
-		p("hand the right over to %s", a.To)
+		text := "hand the right over to " + a.To
+		if a.Unused != 0 {
+			text += fmt.Sprintf(", unused for %v", round(s.now.Sub(a.Unused)))
+		}
+		p("%s", text)
 	case Establish:
 		s.tokens["establish"] = a.Token
 		p("establish term=%d", a.Term)

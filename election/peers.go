@@ -209,7 +209,7 @@ func (m *Machine) raised(term uint64, node string) {
 // opened yet, and a restart of a supervisor must move nothing.
 func (m *Machine) reconsider(now Instant, p *peer) {
 	back := p.state.Role == RolePrimary || p.state.Role == RoleResuming
-	if back && p.Name == m.contest.oldPrimary && p.state.Alive && m.farewell != m.term && m.forcedUntil == 0 {
+	if back && p.Name == m.contest.oldPrimary && p.state.Alive && m.farewell != m.term && m.contest.cause != CodeOperator {
 		m.withdraw(now, CodePrimaryBack)
 	}
 }
@@ -313,10 +313,21 @@ func (m *Machine) farewellReceived(now Instant, e FarewellReceived) {
 	m.route(m.router.Receive(now, Advert{Priority: PriorityReleasing}))
 }
 
+// primarySign is the last sign of life of the primary's supervisor that this node had itself: as
+// a leader it is heard more often than on the peer channel.
+func (m *Machine) primarySign() Instant {
+	return latest(m.primaryHeard, m.authority.Heard(m.primary))
+}
+
 // eventsFlow reports whether any replica received events of the primary's server after its
-// supervisor fell silent.
+// supervisor fell silent. A cable takes the events away with the words: then the last event came
+// no later after the last word than the next word would have. That is one interval, or, where a
+// leader's word counts, a tick of 0.3 intervals; what is left of one and a half is for packets
+// that come late and for looks that date an event when they see it, not when it came. Door 1
+// opens 3 intervals after the last word and a promise after the leader's, 2.7 intervals: by then
+// a server that goes on alone has shown itself, unless it is looked at less often than words come.
 func (m *Machine) eventsFlow() bool {
-	after := m.primaryHeard.Add(m.cfg.interval() * 3 / 2)
+	after := m.primarySign().Add(m.cfg.interval() * 3 / 2)
 	if m.health.Source == m.primary && m.health.SourceEvent > after {
 		return true
 	}

@@ -18,18 +18,18 @@ func (m *Machine) seek() {
 func (m *Machine) handOver(now Instant, to string) {
 	if to != "" && to != m.cfg.Node && m.authority.Exclusive() {
 		m.passedAt = now
-		m.do(HandOver{To: to})
+		m.do(HandOver{To: to, Unused: m.unused})
 	}
 }
 
 // rightChanged acts on what the quorum says of the right.
-func (m *Machine) rightChanged(now Instant) {
+func (m *Machine) rightChanged(now Instant, e RightChanged) {
 	held := m.authority.Right(now, Active).Held
 	switch {
 	case !held:
-		m.gained = 0
+		m.gained, m.unused = 0, 0
 	case m.gained == 0:
-		m.gained = now
+		m.gained, m.unused = now, m.unusedSince(now, e)
 	}
 	switch m.role {
 	case RoleReplica:
@@ -53,10 +53,29 @@ func (m *Machine) rightChanged(now Instant) {
 	}
 }
 
-// leaseGoneByRight counts from when this node got the right: nobody has renewed since, whoever
-// was heard and when. Of two clocks one may be slow and the other fast.
+// unusedSince returns since when nobody has used a right that this node just got: since now, or
+// since before if it was passed on by somebody who had no use for it either. A node that is not at
+// rest, or may still have an address, vouches for nothing.
+func (m *Machine) unusedSince(now Instant, e RightChanged) Instant {
+	switch {
+	case m.role != RoleReplica && m.role != RoleHeld && m.role != RoleStarting, m.fence.release != 0:
+		return 0
+	case e.Unused != 0 && e.Unused < now:
+		return e.Unused
+	default:
+		return now
+	}
+}
+
+// leaseGoneByRight counts from when this node got the right, or whoever had it before and passed it
+// on unused: nobody has renewed since, whoever was heard and when. Of two clocks one may be slow
+// and the other fast.
 func (m *Machine) leaseGoneByRight() Instant {
-	return m.gained.Add(m.leaseEnds() * 100 / (100 - driftPercent))
+	since := m.gained
+	if m.unused != 0 {
+		since = m.unused
+	}
+	return since.Add(m.leaseEnds() * 100 / (100 - driftPercent))
 }
 
 // unheardTerm reports whether somebody was made primary after the one that this node takes for
@@ -74,7 +93,7 @@ func (m *Machine) useRight(now Instant) {
 		return
 	}
 	if m.wanting && m.router.State() == Backup {
-		cause := m.silenceCause()
+		cause := m.silenceCause(now)
 		if m.gate(now) {
 			m.stand(now, m.router.Stand(now), cause)
 			return
@@ -100,9 +119,32 @@ func (m *Machine) passOn(now Instant) {
 			return
 		}
 	}
-	if code, _ := m.door2(now); code != "" || m.role != RoleReplica || now < m.standBack {
+	code, _ := m.door2(now)
+	unfit := code != "" || m.role != RoleReplica || now < m.standBack
+	switch seeker := m.seeker(now); {
+	case seeker != "" && (unfit || !m.gained.within(m.cfg.silence(), now)):
+		m.handOver(now, seeker)
+	case unfit:
 		m.handOver(now, m.successor(now))
 	}
+}
+
+// seeker names the peer of the highest priority that would stand if it had the right: it may, as
+// an operator's order lets it, where this node may not. A host that could stand and does not is
+// left a silence to see what others have seen already. The right does not go to and fro, since
+// doors 1 and 2 do not ask who has it: whoever lacks it alone uses it when it comes.
+func (m *Machine) seeker(now Instant) string {
+	var best *peer
+	for i := range m.peers {
+		p := &m.peers[i]
+		if m.fresh(p, now) && p.state.Seeks && !p.Witness && (best == nil || p.Priority > best.Priority) {
+			best = p
+		}
+	}
+	if best == nil {
+		return ""
+	}
+	return best.Name
 }
 
 // recordChanged takes in the cluster record. It says who may open, not who has: only a node that

@@ -21,6 +21,7 @@ type Status struct {
 	StandBack Instant
 	Held      string // what keeps a held node from following
 	Stopping  bool
+	Seeks     bool // the right is all that it lacks to stand
 }
 
 // Status returns the state for people, peers and metrics.
@@ -29,6 +30,7 @@ func (m *Machine) Status() Status {
 		Node: m.cfg.Node, Role: m.role, Router: m.router.State(), Priority: m.cfg.Router.Priority,
 		Term: m.term, Primary: m.primary, Promised: m.promised, Farewell: m.farewell,
 		Refusal: m.refusal, StandBack: m.standBack, Stopping: m.stop.token != 0,
+		Seeks: m.role == RoleReplica && m.wanting && m.authority.Exclusive(),
 	}
 	if m.role == RoleHeld {
 		s.Held = m.follow.failed

@@ -186,8 +186,12 @@ func TestEventClock(t *testing.T) {
 	if got := e.age(at(0), r, "100"); got != known(4*time.Second) {
 		t.Errorf("MySQL, first: %v", got)
 	}
-	if got := e.age(at(100), r, "200"); got != known(0) {
+	if got := e.age(at(100), r, "200"); got != known(100*time.Millisecond) {
 		t.Errorf("MySQL, relay log grows: %v", got)
+	}
+	r.EventAge = known(97 * time.Millisecond)
+	if got := e.age(at(200), r, "300"); got != known(97*time.Millisecond) {
+		t.Errorf("MySQL, a transaction, and the relay log grows: %v", got)
 	}
 	r.EventAge = known(50 * time.Millisecond)
 	if got := e.age(at(300), r, "200"); got != known(50*time.Millisecond) {

@@ -233,6 +233,7 @@ func slaveState(s string) ThreadState {
 type eventClock struct {
 	progress string
 	started  time.Duration // first look; 0: none yet
+	looked   time.Duration // last look
 	changed  time.Duration // 0: not yet
 }
 
@@ -245,9 +246,15 @@ func (e *eventClock) age(now time.Duration, r Replication, progress string) Age 
 		e.progress = progress
 	case e.started == 0:
 		e.started, e.progress = now, progress
+	case progress != e.progress && r.EventAge.Known:
+		// The server dates what it has received whole. This is for the rest of a long
+		// transaction, and says no more than that it came after the last look: a
+		// source that died just after that must not seem to have lived until now.
+		e.progress, e.changed = progress, e.looked
 	case progress != e.progress:
 		e.progress, e.changed = progress, now
 	}
+	e.looked = now
 	seen := Age{}
 	switch watched := now - e.started; {
 	case e.changed != 0:

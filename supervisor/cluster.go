@@ -150,7 +150,7 @@ func (c *cluster) state(s peer.NodeStatus) election.PeerState {
 	p := election.PeerState{
 		Node: s.Node, Incarnation: s.Incarnation, Term: s.Term, Primary: s.Primary, Promised: s.PromisedTerm,
 		Eligible: s.Eligible, CaughtUp: s.LagKnown && s.Queue == 0, Writable: s.Writable, Alive: s.Health == healthAlive,
-		Replicas: s.Replicas, Restarting: s.BackWithin > 0, SourceEvent: -1, PrimaryHeard: -1,
+		Replicas: s.Replicas, Restarting: s.BackWithin > 0, Seeks: s.Seeks, SourceEvent: -1, PrimaryHeard: -1,
 		Drained: s.Executed.Contains(s.Received), LeaseReleased: !s.VIPHeld, ServerID: s.ServerStartID, Fenced: s.SessionFence,
 	}
 	if err := p.Role.UnmarshalText([]byte(s.Role)); err != nil {

@@ -76,7 +76,7 @@ func (x *executor) execute(ctx context.Context, a election.Action) {
 	case election.Seek:
 		n.voter.Seek(ctx)
 	case election.HandOver:
-		n.voter.HandOver(ctx, a.To)
+		n.voter.HandOver(ctx, a.To, a.Unused)
 	case election.Establish:
 		x.start(ctx, a.Token, func(ctx context.Context) { n.establish(ctx, a) })
 	case election.Seal:

@@ -71,6 +71,7 @@ func (n *Node) buildStatus() peer.NodeStatus {
 		Sent:  int64(at),
 		Role:  view.Role.String(), VRRPState: view.Router.String(), Priority: view.Priority,
 		Term: view.Term, Primary: view.Primary, PromisedTerm: view.Promised,
+		Seeks:      view.Seeks,
 		NoFailover: n.self.NoFailover,
 	}
 	if end := time.Duration(n.leaseEnd.Load()); end != 0 && at < end+kernelGrain {

@@ -38,6 +38,8 @@ func (c *Core) receive(in Received) {
 	if t := m.GetType(); t == raftpb.MsgVote || t == raftpb.MsgPreVote {
 		c.forget()
 		c.compare(m)
+	} else if t == raftpb.MsgTimeoutNow && m.GetTerm() >= c.term {
+		c.inherit(m)
 	}
 	if !c.step(m) {
 		return
@@ -201,7 +203,9 @@ func (c *Core) wellFormed(m *raftpb.Message) Drop {
 		ok = len(m.GetContext()) == 0 || len(m.GetContext()) == contextLen
 	case raftpb.MsgReadIndex, raftpb.MsgReadIndexResp:
 		ok = len(m.GetEntries()) == 1 && len(m.GetEntries()[0].GetData()) == requestLen
-	case raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp, raftpb.MsgTimeoutNow:
+	case raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp:
+	case raftpb.MsgTimeoutNow:
+		ok = len(m.GetContext()) == 0 || len(m.GetContext()) == ageLen
 	default:
 		return DropType // not for the network
 	}

@@ -27,6 +27,7 @@ func (c *Core) promised() bool {
 // heardLeader renews the promise.
 func (c *Core) heardLeader() {
 	c.promise = c.now.Add(c.cfg.Promise())
+	c.heard = c.now
 	c.attempts, c.ahead = 0, 0
 }
 

@@ -43,6 +43,8 @@ type Core struct {
 
 	// Rule 1, and who campaigns when.
 	promise  election.Instant // until then: no votes
+	heard    election.Instant // the last word of whoever led
+	former   former           // who led before
 	rival    rival
 	wants    bool
 	lostAt   election.Instant // this node led until then
@@ -54,6 +56,7 @@ type Core struct {
 	tick     election.Instant // the next one
 	ready    bool             // this term has committed an entry
 	handOver handOver
+	legacy   legacy
 	change   change
 	sent     uint64 // ReadIndex requests begun in this term, as raft counts them
 	answered uint64 // and confirmed
@@ -76,6 +79,12 @@ type peer struct {
 
 // rival remembers who led a term, so that nobody else claims to.
 type rival struct{ term, lead uint64 }
+
+// former is another node that led, and its last word as such.
+type former struct {
+	lead  uint64
+	heard election.Instant
+}
 
 // storing is a Store that waits for its answer, and what waits for it.
 type storing struct {
@@ -176,7 +185,7 @@ func (c *Core) input(in Input) {
 	case Rest:
 		c.wants = false
 	case HandOver:
-		c.handTo(in.To)
+		c.handTo(in.To, in.Unused)
 	case Propose:
 		c.propose(in)
 	case Read:

@@ -70,6 +70,13 @@ func TestFailover(t *testing.T) {
 				n.fatalf("took %v", took)
 			}
 			n.noOverlap()
+			// Its last word as leader was a tick before it died at most, and is not dated by what came after.
+			for _, nd := range n.nodes[1:] {
+				name, heard := nd.core.Former()
+				if at := nd.real(heard); name != "a" || at < died-tick || at > died+10*n.delay {
+					n.fatalf("%s: before it led %q, heard %v after the death", nd.cfg.Node, name, at-died)
+				}
+			}
 		})
 	}
 }

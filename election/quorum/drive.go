@@ -24,6 +24,9 @@ func (c *Core) drive() {
 			c.term, c.commit = hs.GetTerm(), hs.GetCommit()
 		}
 		if soft := ready.SoftState; soft != nil {
+			if c.lead != soft.Lead && c.lead != raft.None && c.lead != c.id {
+				c.former = former{lead: c.lead, heard: c.heard}
+			}
 			c.lead, c.role = soft.Lead, soft.RaftState
 		}
 		if was != c.role {
@@ -203,6 +206,8 @@ func (c *Core) send(m *raftpb.Message) {
 		}
 	case raftpb.MsgReadIndexResp:
 		c.answered++
+	case raftpb.MsgTimeoutNow:
+		c.bequeath(m)
 	}
 	data := c.seal(m)
 	urgent := m.GetType() != raftpb.MsgSnap && len(data) <= maxUrgent

@@ -3,8 +3,13 @@
 package quorum
 
 import (
+	"encoding/binary"
+	"time"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+
+	"highwater/election"
 )
 
 // handOver is rule 3: who says that it hands over has given the right up for the whole term,
@@ -13,6 +18,38 @@ type handOver struct {
 	term    uint64 // in which the right was given up; zero: never
 	to      uint64 // under way
 	pending bool
+	unused  election.Instant
+}
+
+// legacy is what the leader of the term before said with the order to take over: since when
+// nobody has done anything with the right. It counts only if this node leads the very next term,
+// so that nobody had the right in between.
+type legacy struct {
+	term  uint64 // the next one
+	since election.Instant
+}
+
+// ageLen is the length of the age that a TimeoutNow carries. It leaves the core only when the right
+// of its term is given up for good, so nothing can be done with that any more.
+const ageLen = 8
+
+// bequeath adds to the order to take over for how long the right has been unused.
+func (c *Core) bequeath(m *raftpb.Message) {
+	if h := c.handOver; h.term == c.term && h.unused != 0 && h.unused <= c.now {
+		m.Context = binary.BigEndian.AppendUint64(nil, uint64(c.now.Sub(h.unused)))
+	}
+}
+
+// inherit takes note of that. The sender's clock may be fast and this one slow, and both make the
+// time since then look longer than it was.
+func (c *Core) inherit(m *raftpb.Message) {
+	c.legacy = legacy{}
+	if ctx := m.GetContext(); len(ctx) == ageLen {
+		age := time.Duration(min(binary.BigEndian.Uint64(ctx), maxOrdinal))
+		drift := time.Duration(c.cfg.DriftPercent)
+		age = age / (100 + drift) * (100 - drift)
+		c.legacy = legacy{term: m.GetTerm() + 1, since: max(1, c.now.Add(-age))}
+	}
 }
 
 // gaveUp reports whether this term's right was handed over.
@@ -21,7 +58,7 @@ func (c *Core) gaveUp() bool {
 }
 
 // handTo begins a hand-over.
-func (c *Core) handTo(name string) {
+func (c *Core) handTo(name string, unused election.Instant) {
 	refuse := func(r Reason) { c.event(HandOverEnded{To: name, Term: c.term, Reason: r}) }
 	p := c.peerNamed(name)
 	switch {
@@ -47,7 +84,7 @@ func (c *Core) handTo(name string) {
 		refuse(ReasonUnreachable)
 		return
 	}
-	c.handOver = handOver{term: c.term, to: p.ID, pending: true}
+	c.handOver = handOver{term: c.term, to: p.ID, pending: true, unused: unused}
 	c.raft.TransferLeader(p.ID)
 	c.drive()
 }

@@ -125,3 +125,62 @@ func TestHandOverRefused(t *testing.T) {
 		n.fatalf("a has lost the right")
 	}
 }
+
+// TestHandOverAge: since when the right has been unused passes on with it, and is never made out to be longer ago than it was,
+// whoever's clock is fast or slow.
+func TestHandOverAge(t *testing.T) {
+	for _, rates := range [][]time.Duration{{1000, 1000, 1000}, {1100, 900, 1100}, {900, 1100, 900}} {
+		n := newNetwork(t, Mutations{}, "a", "b", "c")
+		for i, nd := range n.nodes {
+			nd.rate = rates[i]
+		}
+		n.elect("a")
+		since, unused := n.now, n.node("a").local()
+		if got := n.node("a").core.Right(unused).Unused; got != 0 {
+			t.Errorf("elected, and the right unused since %v", got)
+		}
+		for i, hop := range []string{"b", "c"} {
+			n.run(3 * time.Second)
+			n.step([]string{"a", "b"}[i], HandOver{To: hop, Unused: unused})
+			if !n.until(time.Second, func() bool { return n.holder() == hop }) {
+				n.fatalf("%s did not take over", hop)
+			}
+			nd := n.node(hop)
+			unused = nd.core.Right(nd.local()).Unused
+			if at := nd.real(unused); at < since || at > since+(n.now-since)*2/5 {
+				t.Errorf("clocks %v: %s takes the right to be unused since %v of the last %v", rates, hop, at-since, n.now-since)
+			}
+		}
+		n.noOverlap()
+	}
+}
+
+// TestHandOverAgeIsOfOneTerm: what a leader said of its right is void if another term came between, and a hand-over that says
+// nothing passes nothing on.
+func TestHandOverAgeIsOfOneTerm(t *testing.T) {
+	n := newNetwork(t, Mutations{}, "a", "b", "c")
+	n.elect("a")
+	unused := n.node("a").local()
+	n.run(time.Second)
+	n.held = func(_, to string, m *raftpb.Message) bool { return to == "b" && m.GetType() == raftpb.MsgVoteResp }
+	n.step("a", HandOver{To: "b", Unused: unused})
+	n.run(tick)
+	n.node("a").crash()
+	n.kept, n.held = nil, nil // it has heard of the age, and not won the term after
+	n.step("b", Seek{})
+	if !n.until(5*time.Second, func() bool { return n.holder() == "b" }) {
+		n.fatalf("b was not elected")
+	}
+	b := n.node("b")
+	if got := b.core.Right(b.local()).Unused; got != 0 || b.core.legacy.since == 0 {
+		n.fatalf("the right is unused since %v, said in another term: %+v", got, b.core.legacy)
+	}
+	n.step("b", HandOver{To: "c"})
+	if !n.until(time.Second, func() bool { return n.holder() == "c" }) {
+		n.fatalf("c did not take over")
+	}
+	c := n.node("c")
+	if got := c.core.Right(c.local()).Unused; got != 0 {
+		n.fatalf("the right is unused since %v, which nobody has said", got)
+	}
+}

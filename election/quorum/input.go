@@ -2,6 +2,8 @@
 
 package quorum
 
+import "highwater/election"
+
 // Input is something that happened. The concrete types are all in this file.
 type Input interface{ input() }
 
@@ -31,7 +33,8 @@ type Rest struct{}
 // the core accepts it the right is gone for the rest of the raft term. It is answered by
 // [HandOverEnded], or by [LostLead].
 type HandOver struct {
-	To string
+	To     string
+	Unused election.Instant // since then nobody has done anything with the right; zero: not known
 }
 
 // Propose is a compare-and-set on the record: Data becomes version Version if the record's

@@ -45,7 +45,8 @@ type Right struct {
 	Held   bool
 	Until  election.Instant // the end of what is confirmed, or was last
 	Term   uint64
-	Reason Reason // why not
+	Unused election.Instant // since then nobody has done anything with it, as who had it before says; zero: not known
+	Reason Reason           // why not
 }
 
 // Right says whether this node has the right at now, which is not before the last step.
@@ -65,6 +66,9 @@ func (c *Core) Right(now election.Instant) Right {
 		r.Reason = ReasonExpired
 	}
 	r.Held = r.Reason == ReasonNone
+	if r.Held && c.legacy.term == c.term {
+		r.Unused = c.legacy.since
+	}
 	return r
 }
 

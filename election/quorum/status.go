@@ -118,3 +118,9 @@ var roleNames = map[raft.StateType]string{
 // Leader returns the name of the node that leads, as far as this one has heard within a
 // promise; "": none.
 func (c *Core) Leader() string { return c.name(c.lead) }
+
+// Former returns the other node that led before [Core.Leader], as far as this one knows, and when
+// it was last heard as leader; "": none.
+func (c *Core) Former() (name string, heard election.Instant) {
+	return c.name(c.former.lead), c.former.heard
+}

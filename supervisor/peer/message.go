@@ -58,6 +58,8 @@ type NodeStatus struct {
 	Successor string `json:"successor,omitempty"`
 	// SessionFence: sessions through the VIP end with the lease to 50 ms, although the kernel may carry the address up to a second longer.
 	SessionFence bool `json:"session_fence,omitempty"`
+	// Seeks says that the sender would stand now if it had the right of the quorum.
+	Seeks bool `json:"seeks,omitempty"`
 	// BackWithin is not 0 when the sender's process is about to restart as planned: silence for that long is no failure.
 	BackWithin time.Duration `json:"back_within,omitempty"`
 

@@ -18,7 +18,7 @@ import (
 func fullStatus(t testing.TB) NodeStatus {
 	return NodeStatus{
 		Cluster: testCluster, Node: "db2", Version: "0.1.0", Stamp: Stamp{Incarnation: "i-1", Seq: 42}, Sent: 1e15,
-		Role: "replica", VRRPState: "backup", Priority: 110, Term: 7, Primary: "db1", PromisedTerm: 7,
+		Role: "replica", VRRPState: "backup", Priority: 110, Term: 7, Primary: "db1", PromisedTerm: 7, Seeks: true,
 		LeaseRemaining: 2 * time.Second, Farewell: 6, Successor: "db2", BackWithin: time.Second,
 		Health: "alive", Eligible: true, Reasons: []string{"delayed"}, Held: []string{"0-1-7"}, NoFailover: true, Paused: true,
 		ServerUUID: "3e11fa47-71ca-11e1-9e33-c80aa9429562", ServerVersion: "8.4.3", ServerStartID: "s", Replicas: 2,

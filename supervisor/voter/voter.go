@@ -136,11 +136,12 @@ func (v *Voter) Seek(ctx context.Context) {
 	})
 }
 
-// HandOver passes the right on. The caller holds neither the VIP nor a server that can write.
-func (v *Voter) HandOver(ctx context.Context, to string) {
+// HandOver passes the right on. The caller holds neither the VIP nor a server that can write. Since unused, if it is
+// not 0, nobody has done anything with the right.
+func (v *Voter) HandOver(ctx context.Context, to string, unused election.Instant) {
 	v.ask(ctx, func(ctx context.Context, now election.Instant) {
 		v.wish = 0
-		v.step(ctx, now, quorum.HandOver{To: to})
+		v.step(ctx, now, quorum.HandOver{To: to, Unused: unused})
 	})
 }
 
@@ -376,9 +377,10 @@ func (v *Voter) tell(ctx context.Context, now election.Instant) {
 		v.leaderless = now
 	}
 	e := election.RightChanged{Held: right.Held, Leader: leader}
+	e.Before, e.Heard = v.core.Former()
 	e.Silent = v.leaderless != 0 && now.Sub(v.leaderless) >= v.cfg.Quorum.Promise()
 	if e.Held {
-		e.Until = right.Until
+		e.Until, e.Unused = right.Until, right.Unused
 	}
 	v.state.Store(&State{Status: v.core.Status(), Right: e, Leader: leader})
 	due := e.Held && v.told.Until.Sub(now) < v.cfg.Quorum.Lease()/2 && e.Until > v.told.Until

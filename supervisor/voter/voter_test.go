@@ -212,9 +212,15 @@ func TestVoters(t *testing.T) {
 	}
 
 	stop = n.keepSeeking("db3")
-	n.voters["db2"].HandOver(t.Context(), "db3")
+	now := clock()
+	n.voters["db2"].HandOver(t.Context(), "db3", now.Add(-time.Second))
 	n.eventually("db3 has the right", func() bool { return n.voters["db3"].right.Held })
 	stop()
+	n.mu.Lock()
+	if unused := n.voters["db3"].right.Unused; unused < now.Add(-time.Second) || unused > clock().Add(-time.Second/2) {
+		t.Errorf("the right was unused for 1s, db3 has it unused since %v before the hand-over", now.Sub(unused))
+	}
+	n.mu.Unlock()
 	if err := n.establish("db3", 2); err != nil {
 		t.Fatal(err)
 	}
@@ -242,7 +248,8 @@ func TestCutOff(t *testing.T) {
 	stop()
 	other := n.keepSeeking("db2")
 	defer other()
-	n.change(func() { n.cut["db1"] = true })
+	var cut election.Instant
+	n.change(func() { n.cut["db1"], cut = true, clock() })
 	n.eventually("db2 has the right", func() bool {
 		held := n.holders()
 		if len(held) > 1 {
@@ -250,6 +257,14 @@ func TestCutOff(t *testing.T) {
 		}
 		return n.voters["db2"].right.Held
 	})
+	// The doors are told when db1 was heard last: a tick before the cut, and what a busy machine adds.
+	n.mu.Lock()
+	last := n.voters["db2"].right
+	n.mu.Unlock()
+	timing := testQuorum("db2")
+	if last.Before != "db1" || last.Heard < cut.Add(-timing.Promise()) || last.Heard > cut.Add(100*time.Millisecond) {
+		t.Errorf("before db2 %q had the right, heard %v after the cut", last.Before, last.Heard.Sub(cut))
+	}
 	if err := n.establish("db2", 5); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (s *supervisor) execute(a election.Action) {
 	case election.Release:
 		w.ledger.released++
 		if w.cfg.Mutation == EarlyHandOver && s.voter != nil {
-			s.voter.handOver(s.firstPeer())
+			s.voter.handOver(s.firstPeer(), 0)
 		}
 		if w.cfg.Mutation == NoRelease && a.Reason != election.CodeServerExited {
 			s.post(election.ReleaseEnded{Token: a.Token})
@@ -67,6 +67,8 @@ func (s *supervisor) execute(a election.Action) {
 			s.claims[a.Term] = true
 		case election.CodeTermRaised: // of the term that it is primary of already
 			s.primaryOf = a.Term
+		case election.CodeStood:
+			w.stood = append(w.stood, Claim{At: w.now.sub(epoch), Node: h.name, Term: a.Term})
 		default:
 		}
 	case election.Refuse:
@@ -103,7 +105,8 @@ func (s *supervisor) execute(a election.Action) {
 	case election.Seek:
 		s.voter.seek()
 	case election.HandOver:
-		s.voter.handOver(a.To)
+		w.ledger.passed++
+		s.voter.handOver(a.To, a.Unused)
 	case election.Establish:
 		s.voter.establish(a)
 	case election.Stopped:

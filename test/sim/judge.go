@@ -18,6 +18,7 @@ type ledger struct {
 	since    []instant         // when version i+1 was first applied anywhere
 	newest   election.ClusterRecord
 	released int // addresses that a supervisor took off
+	passed   int // how often somebody passed the right on
 }
 
 func newLedger() ledger {

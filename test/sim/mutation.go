@@ -29,6 +29,7 @@ const (
 	NoEstablish   // writes open in a term that the record does not know
 	KeptRight     // a primary renews without asking for the right
 	EarlyHandOver // the right is passed on before the VIP is off
+	UsedRight     // the right is passed on as if nobody had ever used it
 	// Of package quorum.
 	NoPromise
 	NoStartPromise
@@ -43,7 +44,7 @@ const (
 var mutationNames = [...]string{
 	"none", "no lease wait", "no kernel lease", "no release", "no demote", "no stall", "no health door",
 	"stale verdicts", "deaf seals", "hasty gather", "no fetch", "forgotten promise",
-	"no establish", "kept right", "early hand-over",
+	"no establish", "kept right", "early hand-over", "used right",
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",
 }

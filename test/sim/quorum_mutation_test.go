@@ -17,6 +17,7 @@ func TestQuorumMutations(t *testing.T) {
 		{mutation: NoEstablish, only: []Fault{KillServer, Stop}, want: []string{"the record says"}},
 		{mutation: KeptRight, only: []Fault{Isolate, Deafen, Mute}, want: []string{"without the right", "has the right"}},
 		{mutation: EarlyHandOver, only: []Fault{Stop, FillDisk}, want: []string{"and has the VIP"}},
+		{mutation: UsedRight, only: []Fault{Isolate, Deafen, Mute, FreezeSupervisor}, want: []string{"the VIP is on"}},
 		{mutation: NoLeaseWait, only: []Fault{KillSupervisor, Isolate, FreezeSupervisor}, want: []string{"the VIP is on"}},
 		{mutation: NoRelease, only: []Fault{Stop, FillDisk}, want: []string{"the VIP is on", "and has the VIP"}},
 		// Without the promise nothing ever rests.

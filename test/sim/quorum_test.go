@@ -150,6 +150,90 @@ func TestQuorumOutage(t *testing.T) {
 	}
 }
 
+// TestQuorumSignsOfLife holds when somebody stands, with clients that write all the while: soon when the primary is cut off,
+// although its last events come after its last status, and not before the lease has ended when only its supervisor is gone.
+func TestQuorumSignsOfLife(t *testing.T) {
+	t.Parallel()
+	c := election.Config{Lease: lease}
+	tests := []struct {
+		name        string
+		fault       Fault
+		least, most time.Duration
+	}{
+		{"unplugged", Unplug, 0, 2 * time.Second},
+		{"isolated", Isolate, 0, 2 * time.Second},
+		{"powered_off", PowerOff, 0, 2 * time.Second},
+		{"supervisor_killed", KillSupervisor, c.LeaseEnds() * 85 / 100, c.LeaseEnds() + 2*time.Second},
+		{"supervisor_frozen", FreezeSupervisor, c.LeaseEnds() * 85 / 100, c.LeaseEnds() + 2*time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for seed := range uint64(40 / slower) {
+				w := rest(t, seed+1)
+				// Statuses come late, replication does not.
+				w.delay = 40 * time.Millisecond
+				w.Run(3*time.Second + w.between(0, 200*time.Millisecond))
+				before, at := len(w.stood), w.now.sub(epoch)
+				w.Inject(tt.fault, w.hosts[0], time.Minute)
+				for w.Run(10 * time.Millisecond); len(w.stood) == before && w.now.sub(epoch) < at+tt.most; {
+					w.Run(10 * time.Millisecond)
+				}
+				if w.broken != nil {
+					t.Fatal(w.broken)
+				}
+				if len(w.stood) == before {
+					t.Fatalf("seed %d: nobody stands: %s", seed+1, w.summary())
+				}
+				if took := w.stood[before].At - at; took < tt.least {
+					t.Fatalf("seed %d: %s stands after %v", seed+1, w.stood[before].Node, took)
+				}
+			}
+		})
+	}
+}
+
+// TestQuorumFailoverByOrder holds that an operator's order is carried out whoever has the right: after a power cut one host
+// is missing, another one has the right and waits, and the order goes to the third.
+func TestQuorumFailoverByOrder(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(40 / slower) {
+		w := rest(t, seed+1)
+		for _, h := range w.hosts {
+			h.powerOff()
+		}
+		w.Run(time.Second)
+		ordered := w.hosts[2]
+		for _, h := range w.hosts[1:] {
+			h.powerOn()
+		}
+		w.Run(20 * time.Second)
+		if w.hosts[2].holds() {
+			ordered = w.hosts[1]
+		} else if !w.hosts[1].holds() {
+			t.Fatalf("seed %d: nobody has the right: %s", seed+1, w.summary())
+		}
+		if p := w.Primary(); p != "" {
+			t.Fatalf("seed %d: %s did not wait for db1", seed+1, p)
+		}
+		passed, accepted := w.ledger.passed, false
+		ordered.supervisor.ask(func(t election.Token) election.Event {
+			return election.Command{Token: t, Name: election.CommandFailover}
+		}, func(a answer) { accepted = a.accepted })
+		// The right has been unused for so long that nobody waits for the old lease, however often it was passed on.
+		w.Run(3 * time.Second)
+		switch {
+		case w.broken != nil:
+			t.Fatal(w.broken)
+		case !accepted:
+			t.Fatalf("seed %d: the order was refused", seed+1)
+		case w.Primary() == "":
+			t.Fatalf("seed %d: nobody became primary: %s", seed+1, w.summary())
+		case w.ledger.passed-passed > 3:
+			t.Fatalf("seed %d: the right was passed on %d times", seed+1, w.ledger.passed-passed)
+		}
+	}
+}
+
 // TestQuorumRepeatsItself holds that a seed decides everything: raft draws a time-out from
 // crypto/rand, which must mean nothing.
 func TestQuorumRepeatsItself(t *testing.T) {

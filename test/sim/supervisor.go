@@ -383,7 +383,7 @@ func (s *supervisor) refreshStatus() status {
 		PeerState: election.PeerState{
 			Node: s.host.name, Role: view.Role, Term: view.Term, Primary: view.Primary, Promised: view.Promised,
 			Eligible: v.eligible, CaughtUp: v.alive, Writable: v.writable, Alive: v.alive, Replicas: v.replicas,
-			Source: v.source, Restarting: s.restarting, SourceEvent: -1, PrimaryHeard: s.machine.PrimaryHeard(now),
+			Source: v.source, Restarting: s.restarting, Seeks: view.Seeks, SourceEvent: -1, PrimaryHeard: s.machine.PrimaryHeard(now),
 			ServerID: v.serverID, Drained: v.alive && v.executed.contains(v.received),
 		},
 		number: s.number, seq: s.statusSeq, executed: v.executed, received: v.received,

@@ -134,11 +134,14 @@ func (v *voter) seek() {
 	})
 }
 
-func (v *voter) handOver(to string) {
+func (v *voter) handOver(to string, unused election.Instant) {
+	if v.s.w.cfg.Mutation == UsedRight {
+		unused = 1
+	}
 	v.do(func() {
 		v.s.judgeHandOver(to)
 		v.wish = 0
-		v.step(quorum.HandOver{To: to})
+		v.step(quorum.HandOver{To: to, Unused: unused})
 	})
 }
 
@@ -265,9 +268,10 @@ func (v *voter) tell(now election.Instant) {
 		v.leaderless = now
 	}
 	e := election.RightChanged{Held: right.Held, Leader: leader}
+	e.Before, e.Heard = v.core.Former()
 	e.Silent = v.leaderless != 0 && now.Sub(v.leaderless) >= v.cfg.Promise()
 	if e.Held {
-		e.Until = right.Until
+		e.Until, e.Unused = right.Until, right.Unused
 	}
 	due := e.Held && v.told.Until.Sub(now) < v.cfg.Lease()/2 && e.Until > v.told.Until
 	if e.Held == v.told.Held && e.Leader == v.told.Leader && e.Silent == v.told.Silent && !due {

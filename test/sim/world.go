@@ -62,6 +62,7 @@ type World struct {
 	cut       [maxHosts][maxHosts]bool       // from, to
 	members   []election.Member              //
 	history   []Claim                        // every term in which a host got the VIP
+	stood     []Claim                        // every time that a host stood
 	faults    int                            // injected so far
 	healed    bool                           // nothing goes wrong any more
 	unplugged bool                           // a host was without a link: it may not know of a term
