@@ -138,7 +138,7 @@ func (c *session) follow(ctx context.Context, src Source, acks acknowledging) (F
 		return FollowResult{Receiver: ch.receiver}, err
 	}
 	// A channel that leads there already keeps its relay log and its applier.
-	keep := leads && ch.mayGoOn() && foreign(p.Received, src).IsEmpty()
+	keep := leads && ch.mayGoOn() && c.knows(p, src)
 	if keep {
 		keep, err = c.pause(ctx)
 	}
@@ -185,6 +185,14 @@ func (c *session) compatible(ctx context.Context, p Position, src *Source) error
 // none of it, however old src.Executed is.
 func foreign(set gtid.Set, src Source) gtid.Set {
 	return set.Subtract(src.Executed).Subtract(set.BySource(src.ServerUUID))
+}
+
+// knows reports whether src has all that is in the relay log; what it has not is
+// to be applied, and named, before anything else comes from it. What came from a
+// MariaDB source lately does not tell that it is the source's own: there the
+// applier finds it out.
+func (c *session) knows(p Position, src Source) bool {
+	return c.version.Flavor == mysqlcheck.MariaDB || foreign(p.Received, src).IsEmpty()
 }
 
 // leads reports whether the channel leads to src the way it should.
