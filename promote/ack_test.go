@@ -238,6 +238,8 @@ func TestEnableSourceWithoutPlugin(t *testing.T) {
 	if _, err := h.control.FollowAcknowledging(testContext(t), Source{Node: "db2", Term: 1}); !errors.Is(err, ErrNoSemiSync) {
 		t.Errorf("follow: %v", err)
 	}
+	h.do("SET GLOBAL super_read_only = ON")
+	h.refusedPromotion(PromoteInput{Term: 1, Lossless: &Lossless{Acks: 1}}, StepSemiSync, ErrNoSemiSync.Error())
 	if err := h.control.StopAcknowledging(testContext(t)); err != nil {
 		t.Errorf("stop acknowledging: %v", err)
 	}

@@ -116,7 +116,8 @@ func parseChannel(row map[string]string) (*channel, error) {
 	return ch, nil
 }
 
-// Position is where a server stands.
+// Position is where a server stands: all of it in the server process of StartID,
+// because it is read on one connection.
 type Position struct {
 	ServerUUID string // @@server_uuid; MariaDB: @@server_id
 	StartID    string // identifies the server process, as mysqlcheck's Sample does

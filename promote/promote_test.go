@@ -422,6 +422,16 @@ func TestPromoteCommand(t *testing.T) {
 	if got := steps(result.Steps); err != nil || got != "sealed drain command read_back" {
 		t.Errorf("steps %q, %v", got, err)
 	}
+	// In a lossless term it only opens writes.
+	b.demote(DemoteInput{})
+	in := PromoteInput{Term: 1, Lossless: &Lossless{Acks: 1}}
+	result, err = b.control.Promote(testContext(t), in)
+	if got := steps(result.Steps); err != nil || got != "sealed drain semi_sync lock_replicas command read_back" || !b.sourceState().Lossless(1) {
+		t.Errorf("steps %q, %v, %+v", got, err, b.sourceState())
+	}
+	b.demote(DemoteInput{})
+	b.control.cfg.Command[len(b.control.cfg.Command)-1] += "; SET GLOBAL rpl_semi_sync_source_enabled = OFF"
+	b.refusedPromotion(in, StepReadBack, "the command has changed semi-sync")
 }
 
 // What the read-back commit says decides, where no replica is needed for it.

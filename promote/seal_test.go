@@ -78,6 +78,32 @@ func TestSealWithoutChannel(t *testing.T) {
 	})
 }
 
+// A position is of one server process: what began in one does not go on in the
+// next under the same StartID, or another.
+func TestPositionOfOneProcess(t *testing.T) {
+	lab.Require(t, "mariadb")
+	ctx := testContext(t)
+	h := newHost(t, lab.MariaDB, "db1")
+	c, err := h.control.connect(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if p, _, err := c.position(ctx); err != nil || p.StartID == "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+	h.Kill()
+	if err := h.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if p, _, err := c.position(ctx); err == nil {
+		t.Errorf("read across a restart: %+v", p)
+	}
+	if p, err := h.control.Seal(ctx, 1); err != nil || p.StartID == "" {
+		t.Errorf("sealed afterwards: %+v, %v", p, err)
+	}
+}
+
 // deadPort is a port of a host that answers nothing: the queue of the listener
 // is full, so each SYN is dropped as if the host were gone.
 func deadPort(t *testing.T) int {
