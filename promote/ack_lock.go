@@ -169,13 +169,14 @@ func (s *Server) LockAll(ctx context.Context, users []string) error {
 		return err
 	}
 	defer end()
-	if err := c.lockAll(ctx, users); err != nil {
+	if err := c.lockAll(ctx, users, nil); err != nil {
 		return fmt.Errorf("lock replicas: %w", err)
 	}
 	return nil
 }
 
-func (c *session) lockAll(ctx context.Context, users []string) error {
+// lockAll is LockAll beside others, who may acknowledge.
+func (c *session) lockAll(ctx context.Context, users, others []string) error {
 	if len(users) > 0 {
 		if err := c.setLocks(ctx, users, true, c.belowSuperReadOnly); err != nil {
 			return err
@@ -184,7 +185,7 @@ func (c *session) lockAll(ctx context.Context, users []string) error {
 			return err
 		}
 	}
-	return c.noForeignAcker(ctx, users)
+	return c.noForeignAcker(ctx, slices.Concat(users, others))
 }
 
 // unlockAll unlocks those of the users' accounts that are locked.

@@ -290,5 +290,15 @@ func TestLockAllForeignAcker(t *testing.T) {
 		if err := a.control.LockAll(ctx, []string{"repl-db2", "repl-db9"}); !errors.Is(err, ErrNoAccount) {
 			t.Errorf("%v", err)
 		}
+		// A primary that goes on in the next term leaves those alone who may.
+		a.demote(DemoteInput{})
+		in := PromoteInput{Term: 2, Lossless: &Lossless{Acks: 1, Lock: []string{"repl-db2"}, Unlock: []string{"repl-db3"}}}
+		if _, err := a.control.Promote(ctx, in); err != nil {
+			t.Fatal(err)
+		}
+		a.acknowledged(a.write("by db3"))
+		if a.locked("repl-db3") || !a.locked("repl-db2") {
+			t.Error("the wrong account is locked")
+		}
 	})
 }

@@ -34,11 +34,14 @@ type labHost struct {
 // password is the replication account's. Its characters need quoting.
 const password = `it's a \ secret`
 
-// both runs a test on MySQL and on MariaDB.
+// both runs a test on MySQL and on MariaDB. It must be all that the test does:
+// servers mostly wait, so such tests run beside each other.
 func both(t *testing.T, f func(t *testing.T, flavor lab.Flavor)) {
+	t.Parallel()
 	for _, flavor := range []lab.Flavor{lab.MySQL, lab.MariaDB} {
 		t.Run(string(flavor), func(t *testing.T) {
 			lab.Require(t, string(flavor))
+			t.Parallel()
 			f(t, flavor)
 		})
 	}

@@ -39,7 +39,7 @@ func (r *promotion) semiSync(ctx context.Context) (detail string, err error) {
 // lockReplicas locks the accounts of those who must not acknowledge.
 func (r *promotion) lockReplicas(ctx context.Context) (detail string, err error) {
 	in := r.in.Lossless
-	if err := r.session.lockAll(ctx, in.Lock); err != nil {
+	if err := r.session.lockAll(ctx, in.Lock, in.Unlock); err != nil {
 		return "", err
 	}
 	return fmt.Sprintf("%d accounts", len(in.Lock)), r.session.unlockAll(ctx, in.Unlock)
