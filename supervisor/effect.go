@@ -50,11 +50,14 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 	if h, ok, _ := n.cluster.of(a.OldPrimary); ok && h.IdleEvents != nil {
 		n.idleEvents.Store(&h.IdleEvents)
 	}
-	_, err := n.server.Promote(bounded, in)
-	if err == nil && n.lossless == nil {
+	result, err := n.server.Promote(bounded, in)
+	switch {
+	case err != nil:
+	case n.lossless == nil:
 		n.health.promoted(in.SemiSync)
+	default:
+		n.lossless.begun(opening{term: a.Term, start: in.Start, set: result.Executed})
 	}
-	n.lossless.nudge()
 	n.health.again()
 	if err != nil {
 		ended.Err, ended.Code = err.Error(), promoteCode(err)
@@ -212,8 +215,8 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 	defer cancel()
 	defer n.health.again()
 	ended := election.FollowEnded{Token: a.Token}
-	if err := n.lossless.awaitAdmission(ctx, a.Node); err != nil {
-		ended.Err = err.Error()
+	if done, err := n.lossless.awaitTurn(ctx, a.Node); done || err != nil {
+		ended.Err = text(err)
 		return ended
 	}
 	source, err := n.source(a.Node, a.Term)

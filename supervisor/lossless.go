@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"highwater/configs"
 	"highwater/election"
 	"highwater/mysqlcheck"
+	"highwater/mysqlcheck/gtid"
 	"highwater/promote"
 	"highwater/supervisor/peer"
 )
@@ -37,7 +39,6 @@ type lossless struct {
 	acked      uint64                      // how many were by then
 	heardAt    election.Instant            // when all that an acknowledgement needs was last so
 	silent     string                      // server process that was made silent, and has not been told otherwise
-	acks       string                      // server process that was told to acknowledge
 	durability struct {                    //
 		promote.Durability                  // as last read
 		at                 election.Instant // then
@@ -47,12 +48,21 @@ type lossless struct {
 	mu     sync.Mutex
 	word   election.Word
 	admits map[string]bool // replicas whose accounts are not locked on this server, in this term
+	acks   string          // server process that was told to acknowledge
+	began  opening         // by this process, as primary
 	weak   promote.Durability
 	known  bool // weak is
 	counts map[string]uint64
 	doing  string         // name of the change under way
 	doubt  *election.View // of a proposal whose fate is not known
 	last   map[string]sign
+}
+
+// opening is how a term began.
+type opening struct {
+	term  uint64
+	start string   // server process
+	set   gtid.Set // what it held when writes opened
 }
 
 // losslessPause is how often a primary looks for a change, and a replica whether it may still
@@ -168,12 +178,21 @@ func (l *lossless) fail(stage string, err error) {
 		l.node.log.Warn("lossless.failed", "change", name, "stage", stage, "error", err)
 	}
 	l.count("failed")
-	l.backoff = now().Add(losslessBackoff)
+	pause := losslessBackoff
+	if errors.Is(err, context.Canceled) {
+		pause = interruptedBackoff
+		time.AfterFunc(pause, l.nudge)
+	}
+	l.backoff = now().Add(pause)
 	l.drop()
 }
 
-// losslessBackoff is the pause after a change that failed.
-const losslessBackoff = 500 * time.Millisecond
+// losslessBackoff is the pause after a change that failed, interruptedBackoff after one that gave
+// way to a seal or a fence, which comes first.
+const (
+	losslessBackoff    = 500 * time.Millisecond
+	interruptedBackoff = 5 * time.Millisecond
+)
 
 func (l *lossless) count(name string) {
 	l.mu.Lock()
@@ -301,4 +320,17 @@ func (l *lossless) changes() map[string]uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return maps.Clone(l.counts)
+}
+
+// acknowledges reports whether the server process start was told to acknowledge.
+func (l *lossless) acknowledges(start string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return start != "" && l.acks == start
+}
+
+func (l *lossless) setAcknowledges(start string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acks = start
 }

@@ -20,7 +20,8 @@ import (
 func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
 	if l.term != record.Term {
 		l.term, l.lost, l.requiredAt, l.ackedAt = record.Term, map[string]election.Instant{}, 0, now()
-		l.silent, l.acks = "", ""
+		l.silent = ""
+		l.setAcknowledges("")
 	}
 	l.say(election.Word{})
 	facts := l.replicas(record)
@@ -280,7 +281,7 @@ func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]elect
 	l.change = &begun
 	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
 	defer cancel()
-	point, err := l.barrier.Pass(ctx)
+	point, err := l.point(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -288,8 +289,8 @@ func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]elect
 	holds := make(chan election.SyncedNode, len(running))
 	for _, r := range running {
 		all.Go(func() {
-			if l.receives(ctx, r, point) {
-				holds <- r
+			if l.receives(ctx, r, point.Set) {
+				holds <- r // buffered
 			}
 		})
 	}
@@ -308,14 +309,36 @@ func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]elect
 	return passed, nil
 }
 
+// point is what those must have received who are to vouch for all that was acknowledged so far.
+// While S has not left ∅ in a term nothing was acknowledged in it: what the server held when it
+// opened is enough, and needs no commit.
+func (l *lossless) point(ctx context.Context) (promote.Point, error) {
+	record := l.node.voter.Record()
+	l.mu.Lock()
+	o := l.began
+	l.mu.Unlock()
+	if len(record.Synced) == 0 && !record.Alone && o.term == record.Term && o.start != "" && o.start == l.startID() {
+		return promote.Point{Set: o.set}, nil
+	}
+	return l.barrier.Pass(ctx)
+}
+
+// begun notes how a term began.
+func (l *lossless) begun(o opening) {
+	l.mu.Lock()
+	l.began = o
+	l.mu.Unlock()
+	l.nudge()
+}
+
 // receives asks a replica until it holds the point, in the server process that ran before.
-func (l *lossless) receives(ctx context.Context, r election.SyncedNode, point promote.Point) bool {
+func (l *lossless) receives(ctx context.Context, r election.SyncedNode, point set) bool {
 	i := slices.IndexFunc(l.node.clients, func(c *peer.Client) bool { return c.Peer() == r.Node })
 	if i < 0 {
 		return false
 	}
 	for ctx.Err() == nil {
-		reply, err := l.node.clients[i].Hold(ctx, peer.HoldRequest{Point: point.Set})
+		reply, err := l.node.clients[i].Hold(ctx, peer.HoldRequest{Point: point})
 		switch {
 		case err == nil && reply.Start != "" && reply.Start != r.Start:
 			return false

@@ -46,14 +46,23 @@ func (l *lossless) mayAcknowledge(record election.ClusterRecord, promised uint64
 		return false
 	}
 	p, ok, _ := n.cluster.of(record.Primary)
-	return ok && boottime()-p.at < n.silence() && p.Role == election.RolePrimary.String() &&
-		p.Term == record.Term && p.Revision != 0 && p.Revision <= record.Revision
+	if !ok || boottime()-p.at >= n.silence() || p.Revision == 0 || p.Revision > record.Revision {
+		return false
+	}
+	switch p.Role {
+	case election.RolePrimary.String():
+		return p.Term == record.Term
+	case election.RoleClaiming.String(): // its writes are open, and it is about to say so
+		return true
+	default:
+		return false
+	}
 }
 
 // acknowledge has the server acknowledge, where it does not.
 func (l *lossless) acknowledge(ctx context.Context, record election.ClusterRecord) {
 	start := l.startID()
-	if start == "" || l.acks == start || now() < l.backoff {
+	if start == "" || l.acknowledges(start) || now() < l.backoff {
 		return
 	}
 	l.say(election.Word{}) // before anything acknowledges
@@ -68,7 +77,8 @@ func (l *lossless) acknowledge(ctx context.Context, record election.ClusterRecor
 		l.fail("acknowledge", err)
 		return
 	}
-	l.acks, l.failed = start, ""
+	l.setAcknowledges(start)
+	l.failed = ""
 	l.node.log.Info("lossless.acknowledges", "source", record.Primary, "term", record.Term)
 	l.node.health.again()
 }
@@ -100,7 +110,7 @@ func (l *lossless) silence(ctx context.Context) error {
 	case now() < l.backoff:
 		return errServerSilent
 	}
-	l.acks = ""
+	l.setAcknowledges("")
 	ctx, cancel := context.WithTimeout(ctx, l.node.config.Promote.GatherTimeout)
 	defer cancel()
 	if err := l.node.server.Silence(ctx); err != nil {
@@ -130,10 +140,13 @@ const admissionTimeout = 2 * time.Second
 // errNotAdmitted: the primary has locked this server's account, and waits for its word.
 var errNotAdmitted = errors.New("the primary has not admitted this server yet")
 
-// awaitAdmission waits until the server of a node lets this one read. It may be called on nil.
-func (l *lossless) awaitAdmission(ctx context.Context, node string) error {
+// awaitTurn waits until the server of a node lets this one read. At the beginning of a term it
+// waits a moment more: whoever holds what the new primary held when it opened enters S at once, and
+// had better acknowledge from its first connection on. done says that it does so by now. It may be
+// called on nil.
+func (l *lossless) awaitTurn(ctx context.Context, node string) (done bool, err error) {
 	if l == nil {
-		return nil
+		return false, nil
 	}
 	l.nudge()
 	ctx, cancel := context.WithTimeout(ctx, admissionTimeout)
@@ -141,12 +154,40 @@ func (l *lossless) awaitAdmission(ctx context.Context, node string) error {
 	for {
 		h, ok, more := l.node.cluster.of(node)
 		if ok && slices.Contains(h.Admits, l.node.self.Name) {
-			return nil
+			return l.awaitEntry(ctx, node, h.Executed), nil
 		}
 		select {
 		case <-more:
 		case <-ctx.Done():
-			return errNotAdmitted
+			return false, errNotAdmitted
 		}
 	}
+}
+
+const (
+	// entryPatience is how long a replica that could be in S waits for that before it follows
+	// silently, and entryPause how often it looks.
+	entryPatience = 500 * time.Millisecond
+	entryPause    = 3 * time.Millisecond
+)
+
+// awaitEntry reports whether this server acknowledges the node's by now.
+func (l *lossless) awaitEntry(ctx context.Context, node string, opened set) bool {
+	own := l.node.status.Load()
+	if !own.Executed.Union(own.Received).Contains(opened) {
+		return false // it has to fetch something first
+	}
+	deadline := now().Add(entryPatience)
+	for ctx.Err() == nil {
+		record := l.node.voter.Record()
+		synced := record.Primary == node && record.IsSynced(l.node.self.Name)
+		switch {
+		case synced && l.acknowledges(l.startID()):
+			return true
+		case !synced && (now() >= deadline || record.Primary == node && len(record.Synced) > 0):
+			return false
+		}
+		sleep(ctx, entryPause)
+	}
+	return false
 }
