@@ -160,9 +160,13 @@ func TestPromoteLossless(t *testing.T) {
 		}
 		// What the source has is not asked again: that would hang on MariaDB.
 		src.Refresh = nil
+		applier := c.applier()
 		followed, err := c.control.FollowAcknowledging(ctx, src)
 		if err != nil || followed.Receiver != ReceiverRunning || followed.ReceiverError != nil {
 			t.Errorf("%+v, %v", followed, err)
+		}
+		if got := c.applier(); got != applier || got == "" {
+			t.Errorf("applier %q, before it was let in %q", got, applier)
 		}
 		for _, p := range clients {
 			b.acknowledged(p)
