@@ -2,7 +2,10 @@
 
 package election
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Replica is what the primary knows, at one moment, of another host with a server when it looks for
 // the next change of S and k.
@@ -20,6 +23,9 @@ type Replica struct {
 	// its server does not follow, or is barred. 0: it is of use.
 	Lost time.Duration
 }
+
+// receives reports whether it can be expected to pass a barrier.
+func (q Replica) receives() bool { return q.Follows && q.Near }
 
 // DurabilityPolicy says what to aim at.
 type DurabilityPolicy struct {
@@ -62,14 +68,23 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 		return Change{}, false
 	}
 	v := Settled(r)
-	var ready []Replica // may enter S
+	var ready []Replica // may enter S, those first that receive what is committed
+	near := 0           // how many do
 	for _, q := range replicas {
-		if !r.IsSynced(q.Node) && q.Start != "" && q.Lost == 0 && !q.Barred && v.MayConnect(q.Node, q.Word) {
+		switch {
+		case r.IsSynced(q.Node) || q.Start == "" || q.Lost != 0 || q.Barred || !v.MayConnect(q.Node, q.Word):
+		case q.receives():
+			ready = slices.Insert(ready, near, q)
+			near++
+		default:
 			ready = append(ready, q)
 		}
 	}
 	plan := func(c Change, err error) (Change, bool) { return c, err == nil }
 	if len(r.Synced) == 0 {
+		if r.Alone { // raising k makes writes wait until somebody has passed the barrier
+			ready = ready[:near]
+		}
 		if len(ready) > 0 {
 			ready = ready[:p.members(len(ready))]
 			return plan(r.PlanRaise(1, nodes(ready)...))
@@ -81,26 +96,29 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 	}
 	for _, q := range replicas {
 		i := indexSynced(r.Synced, q.Node)
-		if i >= 0 && q.Lost == 0 && q.Follows && q.Start != "" && q.Start != r.Synced[i].Start {
+		if i >= 0 && q.Lost == 0 && q.receives() && q.Start != "" && q.Start != r.Synced[i].Start {
 			return plan(r.PlanPass(q.Node)) // until then it counts as unheard
 		}
 	}
-	if len(r.Synced) > 1 {
-		for _, q := range replicas {
-			if r.IsSynced(q.Node) && q.Lost >= p.Patience {
-				if k := p.Aim(len(r.Synced) - 1); r.Acks > k {
-					return plan(r.PlanLower(k))
-				}
-				return plan(r.PlanShrink(q.Node))
-			}
+	useful, able, lost := r.weigh(p, replicas)
+	members := p.members(len(replicas))
+	// Others must stay who pass the barrier. Where there are none, S waits for one who enters, or
+	// the primary goes alone.
+	if len(lost) > 0 && len(lost) < len(r.Synced) {
+		if k := min(p.Aim(len(r.Synced)-1), len(r.Synced)-len(lost)); r.Acks > k {
+			return plan(r.PlanLower(k))
+		}
+		if able >= r.Acks {
+			return plan(r.PlanShrink(lost[0]))
 		}
 	}
-	for _, q := range ready {
-		if q.Follows && q.Near && r.useful(replicas) < p.members(len(replicas)) {
-			return plan(r.PlanGrow(q.Node, q.Start))
-		}
+	if near > 0 && useful < members {
+		return plan(r.PlanGrow(ready[0].Node, ready[0].Start))
 	}
-	if k := p.Aim(len(r.Synced)); k > r.Acks && r.useful(replicas) >= k {
+	if useful > members && able > r.Acks { // one entered while another was lost for a moment
+		return plan(r.PlanShrink(r.Synced[len(r.Synced)-1].Node))
+	}
+	if k := p.Aim(len(r.Synced)); k > r.Acks && able >= k {
 		return plan(r.PlanRaise(k))
 	}
 	if p.GoAlone && unacknowledged >= p.Patience && r.allLost(p, replicas) {
@@ -109,15 +127,24 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 	return Change{}, false
 }
 
-// useful counts the members of S that are not lost.
-func (r ClusterRecord) useful(replicas []Replica) int {
-	n := 0
+// weigh looks at the members of S: how many are not lost, how many of these can pass a barrier,
+// and with whom the patience is over.
+func (r ClusterRecord) weigh(p DurabilityPolicy, replicas []Replica) (useful, able int, lost []string) {
 	for _, q := range replicas {
-		if r.IsSynced(q.Node) && q.Lost == 0 {
-			n++
+		if !r.IsSynced(q.Node) {
+			continue
+		}
+		if q.Lost == 0 {
+			useful++
+		}
+		if q.Lost == 0 && q.receives() {
+			able++
+		}
+		if q.Lost >= p.Patience {
+			lost = append(lost, q.Node)
 		}
 	}
-	return n
+	return useful, able, lost
 }
 
 // allLost reports whether the patience with every replica is over.
