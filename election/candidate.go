@@ -170,6 +170,9 @@ func (m *Machine) claim() {
 	c.claim = m.next()
 	m.term, m.primary, m.primarySeen = c.term, m.cfg.Node, true
 	m.lease.serverID = m.health.ServerID
+	if c.cause != CodeAdopted && c.cause != CodeResumed { // a stall before the claim has ended resumes
+		m.lease.unfinished = true
+	}
 	m.setRole(RoleClaiming)
 	m.save()
 	m.do(Claim{Token: c.claim, Term: c.term})
@@ -217,9 +220,6 @@ func (m *Machine) claimEnded(now Instant, e ClaimEnded) {
 	m.route(m.router.Assert(now))
 	m.record(Record{Code: CodeClaimed, Door: 6, Detail: string(c.cause)})
 	m.save()
-	if c.cause != CodeAdopted && c.cause != CodeResumed {
-		m.lease.unfinished = true
-	}
 	if m.lease.unfinished {
 		m.lease.finish = m.next()
 		m.do(Finish{Token: m.lease.finish})
