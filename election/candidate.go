@@ -4,6 +4,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -90,11 +91,11 @@ func (m *Machine) stopWaiting() {
 		return
 	}
 	c.released = true
-	if !c.waits || c.promote == 0 || c.abandoned != 0 {
+	if !c.waits || c.promote == 0 || len(c.abandoned) > 0 {
 		return
 	}
 	m.do(Cancel{Token: c.promote})
-	c.abandoned = c.promote
+	c.abandoned = []Token{c.promote}
 	m.open(0)
 }
 
@@ -134,8 +135,8 @@ func (m *Machine) lastSign() Instant {
 
 func (m *Machine) promoteEnded(now Instant, e PromoteEnded) {
 	c := &m.contest
-	if awaited(e.Token, c.abandoned) {
-		c.abandoned = 0
+	if i := slices.Index(c.abandoned, e.Token); i >= 0 {
+		c.abandoned = slices.Concat(c.abandoned[:i], c.abandoned[i+1:])
 		switch {
 		case e.Err != "", m.role == RolePromoting, m.role == RoleClaiming, m.role == RolePrimary:
 		default: // it was opened before the order to stop reached it
@@ -276,7 +277,7 @@ func (m *Machine) abandon() {
 	abandoned := c.abandoned
 	if c.promote != 0 {
 		m.do(Cancel{Token: c.promote})
-		abandoned = c.promote
+		abandoned = slices.Concat(abandoned, []Token{c.promote})
 	}
 	m.contest = contest{abandoned: abandoned}
 	m.forcedUntil = 0
