@@ -13,6 +13,9 @@ type routerMutation func(before Router, v routerMove, r *Router, out *Output)
 
 // TestRouterSearchCatches spoils the router in one way each: the rule that this breaks must say so.
 func TestRouterSearchCatches(t *testing.T) {
+	if slower > 1 {
+		t.Skip("with the race detector")
+	}
 	hears := func(v routerMove, before Router, state RouterState) bool {
 		return v.ask == askReceive && before.state == state
 	}

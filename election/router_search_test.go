@@ -284,7 +284,10 @@ func TestRouterSearchPairs(t *testing.T) {
 		advert Advert
 	}
 	var sides []side
-	for _, cfg := range routerConfigs() {
+	for i, cfg := range routerConfigs() {
+		if i%slower != 0 {
+			continue
+		}
 		for _, address := range []netip.Addr{addressBelow, addressAbove} {
 			s := side{advert: Advert{Source: address, Priority: cfg.Priority, Interval: cfg.AdvertInterval}}
 			for _, r := range searchRouter(cfg, nil).states {
