@@ -4,6 +4,7 @@ package election
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -42,6 +43,7 @@ func (m *Machine) gatherEnded(now Instant, e GatherEnded) {
 		m.handOver(now, e.Winner)
 		m.route(m.router.Yield(now))
 		m.contest = contest{abandoned: c.abandoned}
+		m.forcedUntil = 0 // the operator's order goes with the right
 		m.standBack = now.Add(m.cfg.GatherTimeout)
 		m.setRole(RoleReplica)
 	default:
@@ -89,11 +91,11 @@ func (m *Machine) stopWaiting() {
 		return
 	}
 	c.released = true
-	if !c.waits || c.promote == 0 || c.abandoned != 0 {
+	if !c.waits || c.promote == 0 || len(c.abandoned) > 0 {
 		return
 	}
 	m.do(Cancel{Token: c.promote})
-	c.abandoned = c.promote
+	c.abandoned = []Token{c.promote}
 	m.open(0)
 }
 
@@ -133,8 +135,8 @@ func (m *Machine) lastSign() Instant {
 
 func (m *Machine) promoteEnded(now Instant, e PromoteEnded) {
 	c := &m.contest
-	if awaited(e.Token, c.abandoned) {
-		c.abandoned = 0
+	if i := slices.Index(c.abandoned, e.Token); i >= 0 {
+		c.abandoned = slices.Concat(c.abandoned[:i], c.abandoned[i+1:])
 		switch {
 		case e.Err != "", m.role == RolePromoting, m.role == RoleClaiming, m.role == RolePrimary:
 		default: // it was opened before the order to stop reached it
@@ -169,6 +171,9 @@ func (m *Machine) claim() {
 	c.claim = m.next()
 	m.term, m.primary, m.primarySeen = c.term, m.cfg.Node, true
 	m.lease.serverID = m.health.ServerID
+	if c.cause != CodeAdopted && c.cause != CodeResumed { // a stall before the claim has ended resumes
+		m.lease.unfinished = true
+	}
 	m.setRole(RoleClaiming)
 	m.save()
 	m.do(Claim{Token: c.claim, Term: c.term})
@@ -216,9 +221,6 @@ func (m *Machine) claimEnded(now Instant, e ClaimEnded) {
 	m.route(m.router.Assert(now))
 	m.record(Record{Code: CodeClaimed, Door: 6, Detail: string(c.cause)})
 	m.save()
-	if c.cause != CodeAdopted && c.cause != CodeResumed {
-		m.lease.unfinished = true
-	}
 	if m.lease.unfinished {
 		m.lease.finish = m.next()
 		m.do(Finish{Token: m.lease.finish})
@@ -275,7 +277,7 @@ func (m *Machine) abandon() {
 	abandoned := c.abandoned
 	if c.promote != 0 {
 		m.do(Cancel{Token: c.promote})
-		abandoned = c.promote
+		abandoned = slices.Concat(abandoned, []Token{c.promote})
 	}
 	m.contest = contest{abandoned: abandoned}
 	m.forcedUntil = 0

@@ -95,10 +95,10 @@ func (m *Machine) demoteEnded(now Instant, e DemoteEnded) {
 }
 
 // announceFence says the farewell of this fence, once: when the VIP is surely off, and the
-// server read-only or past asking.
+// server read-only or past asking. A node that stands again before that has nothing to say.
 func (m *Machine) announceFence(now Instant) {
 	f := &m.fence
-	if f.announced || m.primary != m.cfg.Node || !f.released || (!f.early && f.demoted == 0) {
+	if f.announced || m.role.contending() || m.primary != m.cfg.Node || !f.released || (!f.early && f.demoted == 0) {
 		return
 	}
 	m.fence.announced = true

@@ -72,7 +72,7 @@ type contest struct {
 	promote    Token
 	claim      Token
 	tries      int
-	abandoned  Token // a promotion that was cancelled; if it succeeded all the same, it is undone
+	abandoned  []Token // promotions that were cancelled; one that succeeded all the same is undone
 }
 
 // lease is the primary's hold on the VIP.

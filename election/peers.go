@@ -109,6 +109,9 @@ func (m *Machine) learn(now Instant, p *peer) {
 			m.term = s.Term
 			m.follow.retryAt = 0
 			m.save()
+			if (m.role == RoleCandidate || m.role == RolePromoting) && m.contest.term <= m.term {
+				m.withdraw(now, CodeNewPrimary) // the term that it stands for was somebody's
+			}
 		}
 		return
 	}

@@ -220,6 +220,10 @@ func (m *Machine) stalled(now Instant, e Stalled) {
 		m.contest = contest{abandoned: m.contest.abandoned}
 		m.lease.renewAt, m.lease.renew = 0, 0
 		m.beginResume(now, e.Gap < m.cfg.Lease)
+	case RoleResuming: // nobody consents by a silence that nobody listened to
+		m.record(Record{Code: CodeStalled, Detail: e.Gap.String()})
+		m.letGo(now, CodeStalled)
+		m.beginResume(now, m.resume.young && now.Sub(m.resume.since) < m.cfg.Lease)
 	case RoleReplica, RoleHeld: // listen for a whole interval before anything else
 		m.router.Shutdown()
 		m.router.Startup(now)
