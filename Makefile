@@ -12,10 +12,13 @@ FLAVOR ?= mysql
 DURABILITY ?= best-effort
 AUTHORITY ?= $(if $(filter lossless,$(DURABILITY)),quorum,vrrp)
 SEMISYNC ?= true
+DURABILITY ?= best-effort
+T ?= 10m
+SEED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build setup demo lab bench test unit fuzz lint clean help
+.PHONY: all build setup demo lab bench soak test unit fuzz lint clean help
 
 all: build
 
@@ -36,6 +39,9 @@ lab: build setup ## the same cluster, left up to play with
 
 bench: build setup ## outage for each fault, beside keepalived with a promote script
 	$(GO) run ./test/bench -binary bin/highwater
+
+soak: build setup ## faults drawn at random for T=10m, each judged; the seed is printed (AUTHORITY=quorum, DURABILITY=lossless, FLAVOR=mariadb, SEED=n)
+	$(GO) run ./test/soak -binary bin/highwater -time $(T) -flavor $(FLAVOR) -authority $(AUTHORITY) -durability $(DURABILITY) -seed $(SEED)
 
 test: setup unit fuzz ## everything
 

@@ -32,6 +32,9 @@ func Assess(s Sample, prev Verdict, p Policy) Verdict {
 	restarted := prev.StartID != "" && prev.StartID != s.StartID
 	if restarted {
 		v.Memory = Memory{Starts: append(slices.Clone(prev.Memory.Starts), s.At)}
+		if s.Want.Rebuilt {
+			v.Memory = Memory{}
+		}
 	}
 	v.Memory.Starts = recent(v.Memory.Starts, s.At-p.CrashLoopWindow)
 

@@ -501,6 +501,26 @@ func TestCrashLoop(t *testing.T) {
 	}
 }
 
+// TestCrashLoopRebuilt: the restart that ends a rebuild is none of a crash loop,
+// nor are those of the data that are gone.
+func TestCrashLoopRebuilt(t *testing.T) {
+	s := goodReplica(t)
+	v := settled(t, s)
+	for i, rebuilt := range []bool{false, false, true, false, false, false} {
+		s.At += time.Second
+		s.ReplicationAt = s.At
+		s.StartID = "restart" + string(rune('0'+i))
+		s.Want.Rebuilt = rebuilt
+		v = Assess(s, v, Policy{})
+		if got := hasReason(v.Reasons, ReasonCrashLoop); got != (i == 5) {
+			t.Errorf("restart %d, rebuilt %t: %v", i+1, rebuilt, v.Reasons)
+		}
+		if v.Eligible {
+			t.Errorf("restart %d: eligible at once", i+1)
+		}
+	}
+}
+
 // TestErrantNeedsTime: the newest transactions of the primary look errant until
 // it reports them; those that it goes on not to report do not stay unnoticed.
 func TestErrantNeedsTime(t *testing.T) {

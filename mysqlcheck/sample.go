@@ -40,6 +40,9 @@ type Expectation struct {
 	// Booted: the server has started and there is no primary to follow yet. That
 	// it does not replicate is as it should be, and no reason to refuse it.
 	Booted bool
+	// Rebuilt: the server's data have been replaced, for which it restarts. What
+	// it was like before, and this restart, say nothing of it.
+	Rebuilt bool
 	// SourceHosts are the names and addresses by which the primary may be
 	// called, SourcePort its port (0: any), SourceUUID its server UUID (on
 	// MariaDB its server id; "": unknown). A UUID that matches settles it.

@@ -15,6 +15,9 @@ import (
 // Order carries out an operator's order on this host and returns an exit code and a sentence.
 func (n *Node) Order(ctx context.Context, name string, progress func(string)) (code int, text string) {
 	var command election.CommandName
+	if name == "stop" || name == "restart" {
+		n.ending.Store(true)
+	}
 	switch name {
 	case "stop":
 		command = election.CommandStop
@@ -33,6 +36,12 @@ func (n *Node) Order(ctx context.Context, name string, progress func(string)) (c
 	case "restart":
 		command = election.CommandRestart
 		n.restarting.Store(true)
+	case "upgrade":
+		if err := n.beginUpgrade(ctx, progress); err != nil {
+			return control.CodeRefused, fmt.Sprintf("upgrade refused, nothing has changed: %v", err)
+		}
+		command = election.CommandRestart
+		n.restarting.Store(true)
 	case "rebuild":
 		return n.orderRebuild(ctx, progress)
 	default:
@@ -48,6 +57,8 @@ func (n *Node) Order(ctx context.Context, name string, progress func(string)) (c
 		return control.CodeRefused, fmt.Sprintf("%s refused: %s", name, a.code)
 	case command == election.CommandFailover:
 		return control.CodeDone, "standing; `highwater status` shows how it goes"
+	case name == "upgrade":
+		return control.CodeDone, "upgrade begun"
 	default:
 		return control.CodeDone, name + " done"
 	}
@@ -68,8 +79,8 @@ func (l local) Command(ctx context.Context, from control.Caller, c control.Comma
 	return control.Result{Code: code, Text: text}
 }
 
-// obeySignals translates signals: SIGTERM is a restart, SIGINT an operator's stop
-// (docs/design.md §6).
+// obeySignals translates signals: SIGTERM is a restart, SIGUSR2 an upgrade, SIGINT an operator's
+// stop (docs/design.md §6).
 func (n *Node) obeySignals(ctx context.Context, signals <-chan os.Signal) {
 	for {
 		select {
@@ -77,8 +88,11 @@ func (n *Node) obeySignals(ctx context.Context, signals <-chan os.Signal) {
 			return
 		case s := <-signals:
 			order := "stop"
-			if s == syscall.SIGTERM {
+			switch s {
+			case syscall.SIGTERM:
 				order = "restart"
+			case syscall.SIGUSR2:
+				order = "upgrade"
 			}
 			n.log.Info("signal", "signal", s.String(), "order", order)
 			go n.Order(ctx, order, func(string) {}) // ends with the loop

@@ -37,6 +37,7 @@ type health struct {
 	idleEvents []string // that do not run on this server, as primary
 	warned     bool     // of semi-sync without fencing.kill_server; run's own
 	follows    string   // the last server process that was seen to replicate
+	rebuilt    bool     // until the server is seen to have restarted for it
 }
 
 // run looks until ctx ends.
@@ -85,7 +86,9 @@ func (h *health) look(ctx context.Context, n *Node) {
 		return
 	}
 	h.mu.Lock()
+	before := h.verdict.StartID
 	h.verdict = mysqlcheck.Assess(sample, h.verdict, h.policy)
+	h.rebuilt = h.rebuilt && h.verdict.StartID == before
 	h.sample = sample
 	if sample.At > h.sealedAt {
 		h.sealed = nil
@@ -210,6 +213,7 @@ func (h *health) expect(n *Node) mysqlcheck.Expectation {
 		}
 	}
 	want.Booted = h.booted(view.Primary, n.silence())
+	want.Rebuilt = h.isRebuilt()
 	for name, p := range h.cluster.all() {
 		if name != view.Primary {
 			if want.Siblings == nil {
@@ -230,6 +234,19 @@ func (h *health) booted(primary string, silence time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.follows != h.sample.StartID
+}
+
+// rebuild says whether the server's next restart belongs to a rebuild.
+func (h *health) rebuild(restarts bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.rebuilt = restarts
+}
+
+func (h *health) isRebuilt() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rebuilt
 }
 
 // translate says what the doors need of a verdict.

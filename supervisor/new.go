@@ -30,6 +30,9 @@ type Options struct {
 	// LogDropped is how many lines of the log nobody could be given; nil means none.
 	LogDropped func() uint64
 	Alive      func() // called after every step of the loop, such as to feed a watchdog; may be nil
+	// Successor looks at the program that would take this process over, and returns its version,
+	// or why it must not. With nil an upgrade is refused.
+	Successor func(context.Context) (version string, err error)
 }
 
 // New prepares a Node: it reads the state that an earlier process left and opens the peer
@@ -41,7 +44,7 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 		pushInterval: pushInterval(c),
 		published:    make(chan struct{}, 1),
 		cluster:      newCluster(c.Cluster.Nodes, self, c.MySQL.Port),
-		alive:        o.Alive, logDropped: o.LogDropped,
+		alive:        o.Alive, logDropped: o.LogDropped, successor: o.Successor,
 	}
 	var err error
 	if n.bootID, err = journal.BootID(); err != nil {
@@ -223,26 +226,41 @@ func (n *Node) openWeb() error {
 	if n.config.Web.Listen == "" {
 		return nil
 	}
-	if n.config.Web.ConfigFile != "" {
-		return errors.New("web.config_file is not supported yet: leave it out and listen on an address that only you reach")
+	if err := webConfigFile(n.config); err != nil {
+		return err
 	}
 	var err error
 	n.web, err = web.Listen(web.Config{Address: n.config.Web.Listen, Snapshot: n.Snapshot, Metrics: n.metrics, Log: n.log})
 	return err
 }
 
+// webConfigFile refuses what the listener cannot do yet.
+func webConfigFile(c *configs.Config) error {
+	if c.Web.Listen != "" && c.Web.ConfigFile != "" {
+		return errors.New("web.config_file is not supported yet: leave it out and listen on an address that only you reach")
+	}
+	return nil
+}
+
+// identity is what a node proves to its peers.
+func identity(c configs.Cluster, self *configs.Node, secrets configs.Secrets) (id *peer.Identity, err error) {
+	if c.CertFile != "" {
+		id, err = peer.LoadIdentity(self.Name, c.CertFile, c.KeyFile, c.CAFile)
+	} else {
+		id, err = peer.DeriveIdentity(c.Name, self.Name, []byte(secrets.Cluster.Reveal()))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("prepare peer identity: %w", err)
+	}
+	return id, nil
+}
+
 // openPeers opens the peer channel.
 func (n *Node) openPeers(secrets configs.Secrets) error {
 	c := n.config.Cluster
-	var identity *peer.Identity
-	var err error
-	if c.CertFile != "" {
-		identity, err = peer.LoadIdentity(n.self.Name, c.CertFile, c.KeyFile, c.CAFile)
-	} else {
-		identity, err = peer.DeriveIdentity(c.Name, n.self.Name, []byte(secrets.Cluster.Reveal()))
-	}
+	identity, err := identity(c, n.self, secrets)
 	if err != nil {
-		return fmt.Errorf("prepare peer identity: %w", err)
+		return err
 	}
 	others := map[string]string{}
 	for _, node := range c.Nodes {

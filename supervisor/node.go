@@ -62,6 +62,7 @@ type Node struct {
 	metrics   *web.Metrics
 	endWatch  context.CancelFunc
 	alive     func()
+	successor func(context.Context) (version string, err error) // nil: none
 
 	logDropped func() uint64 // nil: none
 
@@ -74,6 +75,8 @@ type Node struct {
 	gathered     atomic.Uint64          // revision of the cluster record by which the last gather chose
 	sealedStart  atomic.Pointer[string] // server process that the last gather found to hold what it chose by
 	restarting   atomic.Bool
+	upgrading    atomic.Bool
+	ending       atomic.Bool // stop or restart was ordered
 	rebuilding   atomic.Bool
 	lastErrant   atomic.Pointer[string]   // errant transactions that were logged last
 	idleEvents   atomic.Pointer[[]string] // that did not run on the primary which this node followed; nil: not known

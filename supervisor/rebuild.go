@@ -33,12 +33,14 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 		return control.CodeRefused, "rebuild refused: one is under way"
 	}
 	defer n.rebuilding.Store(false)
+	n.health.rebuild(true)
 	result, err := n.server.Rebuild(ctx, donor, func(p promote.CloneProgress) {
 		progress(fmt.Sprintf("%s: %s", p.Stage, p.State))
 	})
 	n.health.again()
 	switch {
 	case err != nil:
+		n.health.rebuild(false)
 		return control.CodeFailed, fmt.Sprintf("rebuild: %v", err)
 	case result.NeedsStart:
 		return control.CodeDone, fmt.Sprintf("copied %s; start the server now: nothing supervises it here", view.Primary)

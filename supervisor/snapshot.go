@@ -69,7 +69,7 @@ func (n *Node) Status() web.Status {
 	c := n.config
 	own := *n.status.Load()
 	s := web.Status{
-		Cluster: c.Cluster.Name, Node: n.self.Name, Version: n.version, At: time.Now(),
+		Cluster: c.Cluster.Name, Node: n.self.Name, Version: n.version, Started: n.started, At: time.Now(),
 		Authority: c.Authority(), Durability: c.Durability.Mode,
 		Term: own.Term, Primary: own.Primary,
 	}

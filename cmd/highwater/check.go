@@ -15,10 +15,14 @@ import (
 )
 
 func cmdCheck(ctx context.Context, e *env, args []string) error {
-	f, path := flags(e, "check", "[--config FILE] [--json]\n\nReads the configuration and compares it with this host, its server and its network. Changes nothing.\nExit code 1 when something must be mended before `highwater run` can be trusted.")
+	f, path := flags(e, "check", "[--config FILE] [--config-only] [--json]\n\nReads the configuration and compares it with this host, its server and its network. Changes nothing.\nExit code 1 when something must be mended before `highwater run` can be trusted.")
 	asJSON := f.Bool("json", false, "print the findings as JSON")
+	configOnly := f.Bool("config-only", false, "look at the configuration and the files that it names, at nothing else")
 	if err := parse(f, args); err != nil {
 		return err
+	}
+	if *configOnly {
+		return checkConfig(e, *path)
 	}
 	c, self, err := load(*path)
 	if err != nil {
@@ -44,6 +48,19 @@ func cmdCheck(ctx context.Context, e *env, args []string) error {
 		return failf(exitFailed, "%d of %d findings must be mended first", blockers, len(findings))
 	}
 	return nil
+}
+
+// checkConfig says whether `run` would accept the configuration.
+func checkConfig(e *env, path string) error {
+	c, self, secrets, err := runnable(path)
+	if err != nil {
+		return err
+	}
+	if err := supervisor.Acceptable(c, self, secrets); err != nil {
+		return failf(exitUsage, "%v", err)
+	}
+	_, err = fmt.Fprintf(e.stdout, "highwater %s accepts %s for %s.\n", version, path, self.Name)
+	return err
 }
 
 func printFindings(e *env, findings []supervisor.Finding) {

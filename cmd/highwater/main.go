@@ -59,6 +59,7 @@ type env struct {
 func commands() []command {
 	return []command{
 		{"run", "take part in the cluster (what the service runs)", cmdRun},
+		{"upgrade", "have the program file that is on the disk now take over; nothing moves", cmdUpgrade},
 		{"stop", "hand over if a successor is ready, else release and go", cmdStop},
 		{"status", "the cluster as this host sees it", cmdStatus},
 		{"check", "the configuration and this host: what is missing, and how to mend it", cmdCheck},

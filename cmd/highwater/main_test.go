@@ -144,7 +144,7 @@ func TestRunTakesLosslessWithAQuorum(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	path, _ := configure(t)
 	for _, args := range [][]string{
-		{"status"}, {"stop"}, {"failover", "--yes"}, {"rejoin", "--rebuild"},
+		{"status"}, {"stop"}, {"failover", "--yes"}, {"rejoin", "--rebuild"}, {"upgrade"},
 	} {
 		code, _, stderr := invoke(t, "", append(args, "--config", path)...)
 		if code != exitUnreachable || !strings.Contains(stderr, "does not run here") {
@@ -254,13 +254,14 @@ func TestOrders(t *testing.T) {
 		{[]string{"stop"}, exitDone, "looking at stop\nstop done"},
 		{[]string{"failover", "--yes"}, exitRefused, "failover refused: not_taking_part"},
 		{[]string{"rejoin", "--rebuild"}, exitRefused, "rebuild refused"},
+		{[]string{"upgrade"}, exitRefused, "upgrade refused"},
 	} {
 		code, stdout, stderr := invoke(t, "", append(tt.args, "--config", path)...)
 		if code != tt.code || !strings.Contains(stdout+stderr, tt.out) {
 			t.Errorf("%q: exit code %d, want %d; %q%q", tt.args, code, tt.code, stdout, stderr)
 		}
 	}
-	if want := []string{"stop", "failover", "rebuild"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
+	if want := []string{"stop", "failover", "rebuild", "upgrade"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
 		t.Errorf("orders %q, want %q", s.orders, want)
 	}
 }

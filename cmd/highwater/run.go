@@ -37,6 +37,22 @@ func load(path string) (*configs.Config, *configs.Node, error) {
 	return c, self, nil
 }
 
+// runnable reads a configuration with which `run` can start, and the secrets that it names.
+func runnable(path string) (*configs.Config, *configs.Node, configs.Secrets, error) {
+	c, self, err := load(path)
+	if err != nil {
+		return nil, nil, configs.Secrets{}, err
+	}
+	if err := c.RunnableNow(); err != nil {
+		return nil, nil, configs.Secrets{}, failf(exitUsage, "%v", err)
+	}
+	secrets, err := c.LoadSecrets(self)
+	if err != nil {
+		return nil, nil, configs.Secrets{}, failf(exitUsage, "%v", err)
+	}
+	return c, self, secrets, nil
+}
+
 // newLogger returns a logger that waits for nobody who reads w, and what writes for it.
 func newLogger(c configs.Log, node string, w io.Writer) (*slog.Logger, *logWriter) {
 	level := map[string]slog.Level{
@@ -66,19 +82,21 @@ func cmdRun(ctx context.Context, e *env, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	c, self, err := load(*path)
+	c, self, secrets, err := runnable(*path)
 	if err != nil {
 		return err
 	}
-	if err := c.RunnableNow(); err != nil {
-		return failf(exitUsage, "%v", err)
-	}
-	secrets, err := c.LoadSecrets(self)
+	program, err := thisProgram()
 	if err != nil {
-		return failf(exitUsage, "%v", err)
+		return err
 	}
-	log, out := newLogger(c.Log, self.Name, e.stderr)
-	e.stderr, e.flush = out, func() { out.close(flushTimeout) } // the last word must not wait either
+	stderr := e.stderr
+	openLog := func() (*slog.Logger, *logWriter) {
+		log, out := newLogger(c.Log, self.Name, stderr)
+		e.stderr, e.flush = out, func() { out.close(flushTimeout) } // the last word must not wait either
+		return log, out
+	}
+	log, out := openLog()
 	for _, w := range c.Warnings {
 		log.Warn("config", "warning", w.Error())
 	}
@@ -91,7 +109,7 @@ func cmdRun(ctx context.Context, e *env, args []string) error {
 	}
 	debug.SetGCPercent(gcPercent)
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	// Without this, the end of whoever reads the log would be ours. Ignored it would stay
 	// ignored in hooks.
@@ -100,6 +118,7 @@ func cmdRun(ctx context.Context, e *env, args []string) error {
 	defer signal.Stop(brokenPipe)
 	node, err := supervisor.New(ctx, c, self, secrets, supervisor.Options{
 		Version: version, Log: log, LogDropped: out.dropped.Load, Alive: watchdog(notify),
+		Successor: func(ctx context.Context) (string, error) { return program.accepts(ctx, *path) },
 	})
 	if err != nil {
 		return err
@@ -108,7 +127,14 @@ func cmdRun(ctx context.Context, e *env, args []string) error {
 		log.Warn("sdnotify", "error", err)
 	}
 	err = node.Run(ctx, signals)
-	return errors.Join(err, node.Close())
+	err = errors.Join(err, node.Close())
+	if node.Upgrading() && !endOrdered(signals) {
+		if err != nil { // as after a restart: what did not end in good order is gone with this program
+			log.Warn("upgrade.exec", "error", err)
+		}
+		err = program.takeOver(e, func() *slog.Logger { log, _ := openLog(); return log })
+	}
+	return err
 }
 
 // watchdog returns what feeds systemd's watchdog from the loop: after a step, at most four

@@ -54,7 +54,7 @@ func healthy() Status {
 	db3.Name, db3.Address, db3.Priority, db3.HeardSeconds = "db3", "10.0.0.13", 100, Seconds(200*time.Millisecond)
 	db3.LagSeconds, db3.Queue = Seconds(1300*time.Millisecond), 42
 	return Status{
-		Cluster: "orders", Node: "db2", Version: "0.1.0", At: at, Authority: "vrrp", Durability: "best-effort",
+		Cluster: "orders", Node: "db2", Version: "0.1.0", Started: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), At: at, Authority: "vrrp", Durability: "best-effort",
 		VIP: []string{"10.0.0.100/32"}, Term: 7, Primary: "db1", Hosts: []Host{db1, db2, db3},
 		LastFailover: &Failover{
 			ID: "f-7", Kind: "failover", Cause: "server_dead", Result: "done", Term: 7, From: "db3", To: "db1",

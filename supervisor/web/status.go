@@ -9,6 +9,7 @@ type Status struct {
 	Cluster string    `json:"cluster"`
 	Node    string    `json:"node"`    // whose view this is
 	Version string    `json:"version"` // of its supervisor
+	Started time.Time `json:"started"` // its supervisor, wall clock
 	At      time.Time `json:"at"`      // wall clock
 
 	// Level, Summary and NextStep are set by [Status.Judge].

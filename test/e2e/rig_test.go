@@ -70,7 +70,9 @@ func prepare(t *testing.T, c cluster.Config) *rig {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
 	t.Cleanup(cancel)
-	c.Binary = binary
+	if c.Binary == "" {
+		c.Binary = binary
+	}
 	cl, err := cluster.New(ctx, settings(c))
 	if err != nil {
 		t.Fatal(err)
