@@ -43,7 +43,6 @@ func (m *Machine) gatherEnded(now Instant, e GatherEnded) {
 		m.handOver(now, e.Winner)
 		m.route(m.router.Yield(now))
 		m.contest = contest{abandoned: c.abandoned}
-		m.forcedUntil = 0 // the operator's order goes with the right
 		m.standBack = now.Add(m.cfg.GatherTimeout)
 		m.setRole(RoleReplica)
 	default:

@@ -102,10 +102,9 @@ func TestMachineSearchCatches(t *testing.T) {
 			}
 			return honest(e)
 		})},
-		{"keeps the operator's order", "a first start", "aside", onEvent(func(h *searchedHost, e GatherEnded, honest func(Event) []Action) []Action {
-			forced := h.m.forcedUntil
+		{"does not stand back", "a first start", "aside", onEvent(func(h *searchedHost, e GatherEnded, honest func(Event) []Action) []Action {
 			actions := honest(e)
-			h.m.forcedUntil = forced
+			h.m.standBack = 0
 			return actions
 		})},
 		{"forgets to finish", "a claim", "finish", onEvent(func(h *searchedHost, e ClaimEnded, honest func(Event) []Action) []Action {
