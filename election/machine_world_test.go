@@ -70,7 +70,8 @@ func (h *searchedHost) note(ev Event) (before Status) {
 		h.alive, h.starts = true, h.starts+1
 	case PeerHeard:
 		h.spoke = h.now
-		if e.Peer.Role == RolePrimary && e.Peer.Term > h.released {
+		// Of two primaries of one term, as after a split, the one that loses goes by itself.
+		if s := e.Peer; s.Role == RolePrimary && s.Term > h.released && (s.Term > h.m.term || h.m.primary != h.m.cfg.Node) {
 			h.old = h.now
 		}
 	case AdvertReceived:
