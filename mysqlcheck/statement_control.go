@@ -42,7 +42,7 @@ const (
 	// StmtBoundStop bounds how long a MariaDB semi-sync replica that stops its receiver tries to
 	// have its source end the dump thread: 5 s by default, of which a frozen source costs 2. A
 	// second is the least that the server takes.
-	StmtBoundStop    Statement = "bound_stop"
+	StmtBoundStop     Statement = "bound_stop"
 	StmtStopReplica   Statement = "stop_replica"
 	StmtStartReceiver Statement = "start_receiver"
 	StmtStartApplier  Statement = "start_applier"

@@ -230,6 +230,7 @@ func (h *labHost) semiSync(name string) string {
 
 func TestEnableSourceWithoutPlugin(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	h := newHost(t, lab.MySQL, "db1")
 	h.do("SET GLOBAL super_read_only = OFF", "UNINSTALL PLUGIN rpl_semi_sync_source", "UNINSTALL PLUGIN rpl_semi_sync_replica")
 	if err := h.control.EnableSource(testContext(t), 1); !errors.Is(err, ErrNoSemiSync) {
@@ -249,6 +250,7 @@ func TestEnableSourceWithoutPlugin(t *testing.T) {
 // that have enough.
 func TestSetAcks(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	ctx := testContext(t)
 	hosts := newLossless(t, lab.MySQL, 2, "db2")
 	a := hosts[0]

@@ -130,6 +130,7 @@ func TestFollowKeepsRelayLog(t *testing.T) {
 // its new source lacks them: they are not thrown away with the relay log.
 func TestFollowAppliesWhatNobodyElseHas(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hosts := newCluster(t, lab.MySQL, 3)
 	a, b, c := hosts[0], hosts[1], hosts[2]
 	b.seal(2)
@@ -340,6 +341,7 @@ func TestRejoinErrantWithoutProgram(t *testing.T) {
 
 func TestRebuild(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hosts := newCluster(t, lab.MySQL, 2)
 	a, b := hosts[0], hosts[1]
 	b.seal(2)
@@ -379,6 +381,7 @@ func TestRebuild(t *testing.T) {
 // A server that nobody starts again only shuts down after the copy.
 func TestRebuildNeedsStart(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	program, err := lab.Program("mysqld")
 	if err != nil {
 		t.Fatal(err)
@@ -417,6 +420,7 @@ func TestRebuildNeedsStart(t *testing.T) {
 // A donor that refuses leaves the server as it was, and read-only.
 func TestRebuildFails(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hosts := newCluster(t, lab.MySQL, 2)
 	a, b := hosts[0], hosts[1]
 	before := b.position().Executed
@@ -431,6 +435,7 @@ func TestRebuildFails(t *testing.T) {
 
 func TestRebuildMariaDB(t *testing.T) {
 	lab.Require(t, "mariadb")
+	t.Parallel()
 	hosts := newCluster(t, lab.MariaDB, 2)
 	_, err := hosts[1].control.Rebuild(testContext(t), hosts[0].source(1), nil)
 	if !errors.Is(err, ErrCloneUnsupported) || !strings.Contains(err.Error(), "mariadb-backup") {

@@ -208,6 +208,7 @@ func TestPromoteFetches(t *testing.T) {
 // A peer that cannot be reached makes the promotion fail in time, and sealed.
 func TestPromoteFetchFails(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hosts := newCluster(t, lab.MySQL, 3)
 	a, b, c := hosts[0], hosts[1], hosts[2]
 	b.seal(2)
@@ -230,6 +231,7 @@ func TestPromoteFetchFails(t *testing.T) {
 // Writes stay closed until the old primary's lease has ended.
 func TestPromoteWaitsForLease(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	b := newHost(t, lab.MySQL, "db1")
 	end := mysqlcheck.Boottime() + 300*time.Millisecond
 	opened := time.Duration(0)
@@ -334,6 +336,7 @@ func TestPromoteUndone(t *testing.T) {
 // A demotion interrupts a promotion, and wins.
 func TestDemoteInterruptsPromote(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	b := newHost(t, lab.MySQL, "db1")
 	waiting := make(chan struct{})
 	failed := make(chan error, 1)
@@ -359,6 +362,7 @@ func TestDemoteInterruptsPromote(t *testing.T) {
 
 func TestPromoteHooks(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "log")
 	b := newHost(t, lab.MySQL, "db1", func(_ *lab.ServerConfig, c *Config) {
 		c.Hooks = Hooks{
@@ -384,6 +388,7 @@ func TestPromoteHooks(t *testing.T) {
 
 func TestPromoteVetoed(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	b := newHost(t, lab.MySQL, "db1", func(_ *lab.ServerConfig, c *Config) {
 		c.Hooks = Hooks{Before: [][]string{sh("echo 'backup is running'; exit 1")}}
 	})
@@ -402,6 +407,7 @@ func TestPromoteVetoed(t *testing.T) {
 // whether writes are open afterwards.
 func TestPromoteCommand(t *testing.T) {
 	lab.Require(t, "mysqld", "mysql")
+	t.Parallel()
 	client, err := lab.Program("mysql")
 	if err != nil {
 		t.Fatal(err)
@@ -437,6 +443,7 @@ func TestPromoteCommand(t *testing.T) {
 // What the read-back commit says decides, where no replica is needed for it.
 func TestPromoteCommits(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hung := errors.New("hung")
 	var answer error
 	commits := 0

@@ -82,6 +82,7 @@ func TestSealWithoutChannel(t *testing.T) {
 // next under the same StartID, or another.
 func TestPositionOfOneProcess(t *testing.T) {
 	lab.Require(t, "mariadb")
+	t.Parallel()
 	ctx := testContext(t)
 	h := newHost(t, lab.MariaDB, "db1")
 	c, err := h.control.connect(ctx)
@@ -227,6 +228,7 @@ func TestSealKeepsRelayLogOfStoppedApplier(t *testing.T) {
 // What comes first interrupts what only prepares a replica.
 func TestSealInterruptsFollow(t *testing.T) {
 	lab.Require(t, "mysql")
+	t.Parallel()
 	hosts := newCluster(t, lab.MySQL, 2)
 	a, b := hosts[0], hosts[1]
 	ctx := testContext(t)
