@@ -40,8 +40,8 @@ lab: build setup ## the same cluster, left up to play with
 bench: build setup ## outage for each fault, beside keepalived with a promote script
 	$(GO) run ./test/bench -binary bin/highwater
 
-soak: build setup ## faults drawn at random for T=10m, each judged; the seed is printed (AUTHORITY=quorum, DURABILITY=lossless, FLAVOR=mariadb, SEED=n)
-	$(GO) run ./test/soak -binary bin/highwater -time $(T) -flavor $(FLAVOR) -authority $(AUTHORITY) -durability $(DURABILITY) -seed $(SEED)
+soak: build setup ## faults drawn at random for T=10m, each judged; the seed is printed (AUTHORITY=quorum, DURABILITY=lossless, SEED=n)
+	$(GO) run ./test/soak -binary bin/highwater -time $(T) -authority $(AUTHORITY) -durability $(DURABILITY) -seed $(SEED)
 
 test: setup unit fuzz ## everything
 

@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -159,17 +158,20 @@ func cmdUpgrade(ctx context.Context, e *env, args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeoverTimeout)
 	defer cancel()
+	var last error
 	for {
 		s, err := supervisorStatus(ctx, *path)
 		if err == nil && !s.Started.Equal(old.Started) {
 			_, err := fmt.Fprintf(e.stdout, "highwater %s runs in the place of %s\n", s.Version, old.Version)
 			return err
 		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
 		select {
 		case <-time.After(takeoverPause):
 		case <-ctx.Done():
-			return failf(exitFailed, "the new program does not answer after %v: %v; its log says why", takeoverTimeout,
-				errors.Join(err, ctx.Err()))
+			return failf(exitFailed, "the new program does not answer within %v, its log says why: %v", takeoverTimeout, last)
 		}
 	}
 }

@@ -5,10 +5,11 @@
 // promises and is healthy again.
 //
 //	soak -binary bin/highwater [-time 10m] [-authority vrrp|quorum] [-durability best-effort|lossless]
-//	     [-flavor mysql|mariadb] [-seed N] [-faults NAME,...] [-logs DIR] [-markdown FILE]
+//	     [-seed N] [-faults NAME,...] [-logs DIR] [-markdown FILE]
 //
-// It ends by itself, removes what it made but for the logs, and exits with 0 only if no promise was
-// broken. The same seed draws the same faults; what comes of them is up to the machine as well.
+// The servers are MySQL's: one that is held is rebuilt with the CLONE plugin. It ends by itself,
+// removes what it made but for the logs, and exits with 0 only if no promise was broken. The same
+// seed draws the same faults; what comes of them is up to the machine as well.
 package main
 
 import (
@@ -27,7 +28,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"highwater/configs"
-	"highwater/test/lab"
 )
 
 // options are the command line.
@@ -37,7 +37,6 @@ type options struct {
 	bound      time.Duration
 	authority  string
 	durability string
-	flavor     lab.Flavor
 	seed       uint64
 	faults     []fault
 	logs       string
@@ -71,20 +70,13 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 
 // parse returns nil when there is nothing left to do.
 func parse(args []string, out io.Writer) (*options, error) {
-	o := options{flavor: lab.MySQL}
+	var o options
 	flags := flag.NewFlagSet("soak", flag.ContinueOnError)
 	flags.StringVar(&o.binary, "binary", "bin/highwater", "the `program` to break")
 	flags.DurationVar(&o.time, "time", 10*time.Minute, "no further fault begins after this")
 	flags.DurationVar(&o.bound, "bound", time.Minute, "after a fault has ended, the cluster is healthy again within this")
 	flags.StringVar(&o.authority, "authority", configs.AuthorityVRRP, "vrrp or quorum")
 	flags.StringVar(&o.durability, "durability", configs.BestEffort, "best-effort, with semi-sync set up on the servers, or lossless")
-	flags.Func("flavor", "mysql or mariadb (default mysql)", func(s string) error {
-		o.flavor = lab.Flavor(s)
-		if o.flavor != lab.MySQL && o.flavor != lab.MariaDB && o.flavor != lab.MariaDB11 {
-			return errors.New("want mysql, mariadb or mariadb-11")
-		}
-		return nil
-	})
 	flags.Uint64Var(&o.seed, "seed", 0, "draws the faults; 0 draws one")
 	names := flags.String("faults", "", "only these, with commas between; \"help\" lists them")
 	flags.StringVar(&o.logs, "logs", filepath.Join("build", "soak"), "`directory` for the logs of the hosts and the table; what an earlier run left there goes")

@@ -49,7 +49,7 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := os.MkdirAll(o.logs, 0o755); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "soak of %v: three %s servers, authority %s, durability %s, seed %d\n", o.time, o.flavor, o.authority, o.durability, o.seed)
+	fmt.Fprintf(out, "soak of %v: three servers, authority %s, durability %s, seed %d\n", o.time, o.authority, o.durability, o.seed)
 	s := &soaking{o: o, out: out, rand: rand.New(rand.NewPCG(o.seed, 0))}
 	if s.c, err = setUp(ctx, o); err != nil {
 		return err
@@ -81,7 +81,7 @@ func setUp(ctx context.Context, o options) (*cluster.Cluster, error) {
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
 	c, err := cluster.New(ctx, cluster.Config{
-		Lab:    lab.Config{Hosts: 3, Flavor: o.flavor, SemiSync: o.durability == configs.BestEffort},
+		Lab:    lab.Config{Hosts: 3, Flavor: lab.MySQL, SemiSync: o.durability == configs.BestEffort},
 		Binary: o.binary, Authority: o.authority, Durability: o.durability,
 		AdvertInterval: 250 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
 		CheckTimeout: 1500 * time.Millisecond, FenceTimeout: time.Second,

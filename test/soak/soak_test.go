@@ -25,7 +25,6 @@ func TestParse(t *testing.T) {
 		{"-durability lossless", "needs authority quorum"},
 		{"-authority raft", "want vrrp or quorum"},
 		{"-durability some", "want best-effort or lossless"},
-		{"-flavor postgres", "want mysql"},
 		{"-faults isolated,mutt", `unknown fault "mutt"`},
 		{"now", `unexpected argument "now"`},
 	} {
@@ -126,7 +125,7 @@ func TestOutageAfter(t *testing.T) {
 }
 
 func TestTable(t *testing.T) {
-	o := options{flavor: lab.MySQL, authority: "quorum", durability: "best-effort", seed: 7}
+	o := options{authority: "quorum", durability: "best-effort", seed: 7}
 	rounds := []round{
 		{fault: "mute", host: "db1", primary: true, outage: 3 * time.Second, recovery: time.Second, acks: 10, moves: 1, rebuilt: 1},
 		{fault: "isolated", host: "db2", outage: time.Second, acks: 5},
@@ -136,7 +135,7 @@ func TestTable(t *testing.T) {
 		{fault: "power-cut", outage: 9 * time.Second},
 	}
 	got := table(o, rounds, 62*time.Second, errors.New("a promise was broken"))
-	want := `Soak of 1m2s: mysql, authority quorum, durability best-effort, seed 7: 6 faults, 22 rows acknowledged, 2 lost; **a promise was broken**.
+	want := `Soak of 1m2s: authority quorum, durability best-effort, seed 7: 6 faults, 22 rows acknowledged, 2 lost; **a promise was broken**.
 
 | fault | rounds | moved | rebuilt | outage, median | worst | lost | well again, worst | verdict |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |

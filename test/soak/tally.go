@@ -110,8 +110,8 @@ func table(o options, rounds []round, took time.Duration, failed error) string {
 	for _, r := range rounds {
 		acks, lost = acks+r.acks, lost+r.lost
 	}
-	fmt.Fprintf(&text, "Soak of %s: %s, authority %s, durability %s, seed %d: %s, %d rows acknowledged, %d lost; %s.\n\n",
-		took.Round(time.Second), o.flavor, o.authority, o.durability, o.seed, count(len(rounds), "fault"), acks, lost, verdict)
+	fmt.Fprintf(&text, "Soak of %s: authority %s, durability %s, seed %d: %s, %d rows acknowledged, %d lost; %s.\n\n",
+		took.Round(time.Second), o.authority, o.durability, o.seed, count(len(rounds), "fault"), acks, lost, verdict)
 	text.WriteString("| fault | rounds | moved | rebuilt | outage, median | worst | lost | well again, worst | verdict |\n")
 	text.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, l := range tally(rounds) {
