@@ -91,7 +91,7 @@ func (n *Node) Status() web.Status {
 			_, verdict := n.health.snapshot()
 			host.Self, host.Up, host.HeardSeconds = true, true, web.Seconds(0)
 			n.describe(&host, own, primary)
-			if view := n.loop.view.Load(); view.Role != election.RolePrimary {
+			if view := n.loop.view.Load(); view.Role != election.RolePrimary || view.Refusal == election.CodeHoldOff {
 				host.Refusal = string(view.Refusal)
 			}
 			for _, w := range verdict.Warnings {

@@ -151,8 +151,14 @@ func TestRunTakesLosslessWithAQuorum(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	path, _ := configure(t)
 	for _, args := range [][]string{
-		{"status"}, {"stop"}, {"failover", "--yes"}, {"rejoin", "--rebuild"},
-		{"pause"}, {"resume"}, {"history"}, {"member", "list"},
+		{"status"},
+		{"stop"},
+		{"failover", "--yes"},
+		{"rejoin", "--rebuild"},
+		{"pause"},
+		{"resume"},
+		{"history"},
+		{"member", "list"},
 	} {
 		code, _, stderr := invoke(t, "", append(args, "--config", path)...)
 		if code != exitUnreachable || !strings.Contains(stderr, "does not run here") {
