@@ -98,6 +98,7 @@ type Election struct {
 	Unicast          bool
 	AcceptFrom       []netip.Addr // never empty: the nodes' addresses unless written
 	StartupDelay     time.Duration
+	HoldOff          time.Duration // after a failover; the cluster record holds it
 }
 
 // VIP is the virtual addresses and how they are held and announced.
@@ -213,6 +214,8 @@ func Default() *Config {
 			DownTimerAdverts: 3,
 			// What keepalived expects by default, against RFC 9568 §5.2.8.
 			Checksum: ChecksumPseudoHeader,
+			// Two servers that hang in turns move the role once a minute at most.
+			HoldOff: time.Minute,
 		},
 		VIP: VIP{
 			// Kernel lifetimes count in seconds; renewed every third of it.

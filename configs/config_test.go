@@ -52,7 +52,7 @@ func TestEveryFieldIsSet(t *testing.T) {
 		Election: Election{
 			Authority: AuthorityQuorum, Interface: "eth1", VRID: 7, Version: 3, AdvertInterval: 40950 * time.Millisecond,
 			Preempt: true, DownTimerAdverts: 4, Checksum: ChecksumRFC9568, Unicast: true,
-			AcceptFrom: []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("fe80::1")}, StartupDelay: 10 * time.Second,
+			AcceptFrom: []netip.Addr{netip.MustParseAddr("10.0.0.11"), netip.MustParseAddr("fe80::1")}, StartupDelay: 10 * time.Second, HoldOff: 90 * time.Second,
 		},
 		VIP: VIP{
 			Addresses: []netip.Prefix{netip.MustParsePrefix("10.0.0.100/32"), netip.MustParsePrefix("fd00::100/128")},
@@ -84,7 +84,7 @@ cluster:
     - {name: db3, address: 10.0.0.13, nofailover: true}
     - {name: w1, address: 10.0.0.14, witness: true}
     - {name: w2, address: 10.0.0.15, witness: true}
-election: {authority: quorum, interface: eth1, vrid: 7, version: 3, advert_interval: 40.95s, preempt: true, down_timer_adverts: 4, checksum: rfc9568, unicast: true, accept_from: [10.0.0.11, "fe80::1"], startup_delay: 10s}
+election: {authority: quorum, interface: eth1, vrid: 7, version: 3, advert_interval: 40.95s, preempt: true, down_timer_adverts: 4, checksum: rfc9568, unicast: true, accept_from: [10.0.0.11, "fe80::1"], startup_delay: 10s, hold_off: 90s}
 vip:
   addresses: [10.0.0.100/32, "fd00::100/128"]
   interface: eth2

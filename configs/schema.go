@@ -93,6 +93,7 @@ func (e *Election) keys() mapping {
 		{name: "unicast", kind: boolean{&e.Unicast}},
 		{name: "accept_from", kind: list[netip.Addr]{into: &e.AcceptFrom, min: 1, max: 4 * maxNodes, elem: func(a *netip.Addr) kind { return ipAddress{a} }}, absent: "the addresses of cluster.nodes"},
 		{name: "startup_delay", kind: duration{into: &e.StartupDelay, min: time.Second, max: 10 * time.Minute, off: true}},
+		{name: "hold_off", kind: duration{into: &e.HoldOff, min: time.Second, max: time.Hour, off: true}},
 	}
 }
 

@@ -149,6 +149,10 @@ func (v *validator) checkAuthority() {
 	}
 	voters := v.voters()
 	if v.Authority() == AuthorityVRRP {
+		if v.isWritten("election.hold_off") {
+			v.warn("election.hold_off", "under VRRP alone there is no record that all hosts share, so this does nothing",
+				"remove it, or have three voters and a quorum")
+		}
 		for i, n := range v.Cluster.Nodes {
 			if n.Witness {
 				v.refuse(nodePath(i)+".witness", "under VRRP alone nobody votes, so a witness does nothing",

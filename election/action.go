@@ -2,6 +2,8 @@
 
 package election
 
+import "time"
+
 // Action is something that the shell must do. The concrete types are all in this file.
 type Action interface{ action() }
 
@@ -101,8 +103,9 @@ type Farewell struct {
 
 // AskToStand asks a peer that is ahead to stand.
 type AskToStand struct {
-	Node string `json:"node"`
-	Term uint64 `json:"term"`
+	Node    string `json:"node"`
+	Term    uint64 `json:"term"`
+	Ordered bool   `json:"ordered,omitempty"` // this node stood by an operator's order
 }
 
 // Seek asks the quorum for the right to be primary. It is repeated while it matters.
@@ -119,10 +122,17 @@ type HandOver struct {
 // candidate's: where nothing acknowledged may be lost it applies all that it received first, and
 // what FetchFrom holds beyond that, since a relay log can vanish (docs/design.md §5).
 type Establish struct {
-	Token     Token  `json:"token"`
-	Term      uint64 `json:"term"`
-	Drain     bool   `json:"drain,omitempty"`
-	FetchFrom string `json:"fetch_from,omitempty"`
+	Token     Token    `json:"token"`
+	Term      uint64   `json:"term"`
+	Drain     bool     `json:"drain,omitempty"`
+	FetchFrom string   `json:"fetch_from,omitempty"`
+	Kind      MoveKind `json:"kind"`
+	Cause     Code     `json:"cause"` // what the old primary gave up for, where it said so
+}
+
+// Move is what the record is to say of it.
+func (a Establish) Move(at int64, holdOff time.Duration) Move {
+	return Move{At: at, Kind: a.Kind, Reason: string(a.Cause), Asked: a.Cause == CodeOperator, HoldOff: holdOff}
 }
 
 // Publish pushes the status to every peer now rather than at the next interval.

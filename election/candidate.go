@@ -39,7 +39,7 @@ func (m *Machine) gatherEnded(now Instant, e GatherEnded) {
 		m.promote(now, e)
 	case e.Winner != "":
 		m.record(Record{Code: CodeHandedOver, Door: 4, Term: c.term, Node: e.Winner, Detail: e.Detail})
-		m.do(AskToStand{Node: e.Winner, Term: c.term})
+		m.do(AskToStand{Node: e.Winner, Term: c.term, Ordered: c.cause == CodeOperator})
 		m.handOver(now, e.Winner)
 		m.route(m.router.Yield(now))
 		m.contest = contest{abandoned: c.abandoned}
@@ -369,14 +369,23 @@ func (m *Machine) standRequested(now Instant, e StandRequested) {
 		m.do(Refuse{Token: e.Token, Code: CodeHearsPrimary})
 		return
 	}
+	if m.barred() && !e.Ordered {
+		m.do(Refuse{Token: e.Token, Code: CodePaused})
+		m.refuse(CodePaused, e.From)
+		return
+	}
 	if code, _ := m.door3(now); code != "" && !m.authority.Exclusive() {
 		m.do(Refuse{Token: e.Token, Code: code})
 		return
 	}
 	m.do(Accept{Token: e.Token})
+	cause := CodeHandedOver
+	if e.Ordered {
+		cause, m.forcedUntil = CodeOperator, now.Add(m.cfg.GatherTimeout+m.cfg.PromoteTimeout)
+	}
 	if m.wanting { // the right is on its way, and whoever sends it has answered for door 1
 		m.askedUntil = now.Add(m.cfg.GatherTimeout)
 		return
 	}
-	m.stand(now, m.router.Stand(now), CodeHandedOver)
+	m.stand(now, m.router.Stand(now), cause)
 }

@@ -70,6 +70,8 @@ const (
 	CodeAlone             Code = "alone"               // hears no other host of three or more
 	CodeStandingBack      Code = "standing_back"       // after a failed try
 	CodeHeardByOthers     Code = "primary_heard_by_others"
+	CodePaused            Code = "paused"   // by an operator; nobody asked for this failover
+	CodeHoldOff           Code = "hold_off" // the role came from here a moment ago, or would go back there
 	CodeNoSuccessor       Code = "no_successor"
 	CodePromisedElsewhere Code = "promised_elsewhere"
 	CodeGatherFailed      Code = "gather_failed"

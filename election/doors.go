@@ -39,6 +39,9 @@ func (m *Machine) mayStand(now Instant) (Code, string) {
 	if now < m.deferTo {
 		return CodeHeardByOthers, ""
 	}
+	if m.heldOff(now) {
+		return CodeHoldOff, m.successor(now)
+	}
 	if code, detail := m.door1(now); code != "" {
 		return code, detail
 	}
@@ -73,6 +76,9 @@ func (m *Machine) door2(now Instant) (Code, string) {
 func (m *Machine) door1(now Instant) (Code, string) {
 	if code, detail := m.primaryAnswers(now); code != "" {
 		return code, detail
+	}
+	if m.barred() {
+		return CodePaused, ""
 	}
 	for i := range m.peers {
 		p := &m.peers[i]
@@ -237,7 +243,7 @@ func (m *Machine) tryAdopt(now Instant) {
 		if term, _ := m.authority.Holder(); term != 1 {
 			if m.adopting == 0 {
 				m.adopting = m.next()
-				m.do(Establish{Token: m.adopting, Term: 1})
+				m.do(Establish{Token: m.adopting, Term: 1, Kind: MoveFailover, Cause: CodeAdopted})
 			}
 			return
 		}

@@ -139,9 +139,10 @@ type SealRequested struct {
 
 // StandRequested is a candidate's request that this node, being ahead, stand in its place.
 type StandRequested struct {
-	Token Token  `json:"token"`
-	From  string `json:"from"`
-	Term  uint64 `json:"term"`
+	Token   Token  `json:"token"`
+	From    string `json:"from"`
+	Term    uint64 `json:"term"`
+	Ordered bool   `json:"ordered,omitempty"` // the candidate stood by an operator's order
 }
 
 // SealEnded answers [Seal].
@@ -224,6 +225,12 @@ type RightChanged struct {
 type RecordChanged struct {
 	Term    uint64 `json:"term"`
 	Primary string `json:"primary"`
+	Paused  bool   `json:"paused,omitempty"`
+
+	// HoldOff is how much is left of the hold-off that the beginning of HoldOffTerm started.
+	HoldOff     time.Duration `json:"hold_off,omitempty"`
+	HoldOffTerm uint64        `json:"hold_off_term,omitempty"`
+	HoldOffFrom string        `json:"hold_off_from,omitempty"`
 }
 
 // EstablishEnded answers [Establish].

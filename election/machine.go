@@ -21,6 +21,7 @@ type Machine struct {
 	primarySeen  bool    // the primary of term was heard as such in this process's life
 	primaryHeard Instant // its supervisor's last sign of life, heard by this node itself
 	farewell     uint64  // term whose primary said that it gave up
+	gaveUpFor    Code    // why it did
 	speechless   bool    // it gave up because its server does not answer: it has nothing to say
 	named        string  // whom it asked to stand
 	namedAt      Instant // when it did
@@ -40,6 +41,8 @@ type Machine struct {
 	resume  resume
 
 	raising raising
+	holdOff holdOff
+	paused  bool // by the record
 
 	wanting  bool    // door 3 was all that was missing: stand as soon as the right is there
 	adopting Token   // awaited Establish of a first start

@@ -166,7 +166,9 @@ func (s *machineScript) event(a scriptArgs) Event {
 		return SealRequested{Token: s.asked | requestToken, From: a.d.CmdArgs[0].Key, Term: uint64(a.number("term", 0)), OldPrimary: s.m.primary}
 	case "stand-request":
 		s.asked++
-		return StandRequested{Token: s.asked | requestToken, From: a.d.CmdArgs[0].Key, Term: uint64(a.number("term", 0))}
+		return StandRequested{
+			Token: s.asked | requestToken, From: a.d.CmdArgs[0].Key, Term: uint64(a.number("term", 0)), Ordered: a.has("ordered"),
+		}
 	case "order":
 		s.asked++
 		return Command{Token: s.asked | requestToken, Name: CommandName(a.d.CmdArgs[0].Key)}
@@ -188,7 +190,11 @@ func (s *machineScript) event(a scriptArgs) Event {
 		}
 		return e
 	case "record":
-		return RecordChanged{Term: uint64(a.number("term", 0)), Primary: a.text("primary")}
+		e := RecordChanged{Term: uint64(a.number("term", 0)), Primary: a.text("primary"), Paused: a.has("paused")}
+		if e.HoldOff = a.span("hold-off", 0); e.HoldOff != 0 {
+			e.HoldOffTerm, e.HoldOffFrom = uint64(a.number("since", int(e.Term))), a.text("from")
+		}
+		return e
 	case "link":
 		return LinkChanged{Up: a.has("up")}
 	case "address-lost":
@@ -410,7 +416,11 @@ func (s *machineScript) say(a Action) {
 	case Farewell:
 		p("farewell to all, term=%d: %s, successor %s", a.Term, a.Reason, orNobody(a.Successor))
 	case AskToStand:
-		p("ask %s to stand", a.Node)
+		text := "ask " + a.Node + " to stand"
+		if a.Ordered {
+			text += ", as ordered"
+		}
+		p("%s", text)
 	case Announce:
 		p("announce the VIP again")
 	case Seek:
@@ -426,7 +436,7 @@ func (s *machineScript) say(a Action) {
 		p("%s", text)
 	case Establish:
 		s.tokens["establish"] = a.Token
-		p("establish term=%d", a.Term)
+		p("establish term=%d: %s, %s", a.Term, a.Kind, a.Cause)
 	case Stopped:
 		p("end")
 	default:

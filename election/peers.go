@@ -297,6 +297,7 @@ func (m *Machine) farewellReceived(now Instant, e FarewellReceived) {
 	m.farewell, m.deferTo = e.Term, 0
 	m.primarySeen, m.blind = true, false
 	m.named, m.namedAt = e.Successor, now
+	m.gaveUpFor = e.Reason
 	m.speechless = e.Reason == CodeServerExited || e.Reason == CodeServerHung
 	if p := m.peer(e.From); p != nil {
 		p.state.Role = RoleReplica

@@ -96,12 +96,17 @@ func (m *Machine) judgePrimary(now Instant) {
 	if m.health.At <= m.lease.since {
 		return
 	}
+	if !m.health.Hung && m.refusal == CodeHoldOff {
+		m.refusal = "" // it came round
+	}
 	switch {
 	case m.health.State == HealthDead:
 		m.serverExited(now)
+	case m.health.Hung && m.endures(now):
+		m.refuse(CodeHoldOff, string(CodeServerHung))
 	case m.health.Hung:
 		m.giveUp(now, CodeServerHung)
-	case m.health.Failing && m.successor(now) != "":
+	case m.health.Failing && !m.paused && m.successor(now) != "":
 		m.giveUp(now, CodeServerFailing)
 	case m.health.State == HealthAlive && m.lease.serverID != "" && m.health.ServerID != "" && m.health.ServerID != m.lease.serverID:
 		// It died and came back between two looks: doors 2, 3 and 5 again. Unlike one that is
@@ -153,10 +158,12 @@ func (m *Machine) sayFarewell(now Instant, reason Code) {
 	} else {
 		m.do(SendAdvert{Priority: PriorityReleasing})
 	}
-	m.farewell = m.term
+	m.farewell, m.gaveUpFor = m.term, reason
 	successor := m.successor(now)
 	m.do(Farewell{Term: m.term, Reason: reason, Successor: successor})
-	m.handOver(now, successor)
+	if !m.halted() {
+		m.handOver(now, successor)
+	}
 	m.do(Publish{})
 }
 
@@ -169,9 +176,15 @@ func (m *Machine) successor(now Instant) string {
 		if p.NoFailover || p.Witness || !m.fresh(p, now) || !p.state.Eligible || p.state.Role != RoleReplica {
 			continue
 		}
+		back := m.isBack(now, p.Name) // comes last
 		switch {
-		case best == nil,
-			p.state.CaughtUp && !best.state.CaughtUp,
+		case best == nil:
+			best = p
+		case back || m.isBack(now, best.Name):
+			if !back {
+				best = p
+			}
+		case p.state.CaughtUp && !best.state.CaughtUp,
 			p.state.CaughtUp == best.state.CaughtUp && p.Priority > best.Priority:
 			best = p
 		}

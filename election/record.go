@@ -122,6 +122,16 @@ func (h *HoldOff) Left(wall int64, replayed bool) time.Duration {
 	return time.Duration(left) * time.Millisecond
 }
 
+// Changed is what the Machine needs of the record, for a host that learns of it at wall, the Unix
+// time in ms; replayed as for [HoldOff.Left].
+func (r ClusterRecord) Changed(wall int64, replayed bool) RecordChanged {
+	e := RecordChanged{Term: r.Term, Primary: r.Primary, Paused: r.Paused != nil}
+	if h := r.HoldOff; h != nil {
+		e.HoldOff, e.HoldOffTerm, e.HoldOffFrom = h.Left(wall, replayed), h.Term, h.From
+	}
+	return e
+}
+
 // ClusterMember is a supervisor that votes.
 type ClusterMember struct {
 	Name    string `json:"name"`
@@ -256,6 +266,7 @@ const (
 	RefusedSuperseded  RefusalCode = "superseded"    // another change was committed instead
 	RefusedDamaged     RefusalCode = "damaged"       // the result would break the record's own rules
 	RefusedOnlyMembers RefusalCode = "only_member"   // the last one cannot leave
+	RefusedPaused      RefusalCode = "paused"        // nobody asked for this failover
 )
 
 // Error names the transition, the node and the reason.

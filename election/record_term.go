@@ -12,6 +12,7 @@ type Move struct {
 	At      int64 // Unix time in ms
 	Kind    MoveKind
 	Reason  string
+	Asked   bool          // an operator asked for it: a pause does not stop it
 	HoldOff time.Duration // that a failover starts; whole ms, up to maxHoldOff
 }
 
@@ -37,6 +38,8 @@ func (r ClusterRecord) BeginTerm(term uint64, primary string, move Move) (Cluste
 		return ClusterRecord{}, refuse(name, RefusedWitness, primary, "")
 	case term <= r.Term:
 		return ClusterRecord{}, refuse(name, RefusedStale, primary, fmt.Sprintf("term %d is not above %d", term, r.Term))
+	case r.Paused != nil && r.Term != 0 && primary != r.Primary && !move.Asked:
+		return ClusterRecord{}, refuse(name, RefusedPaused, primary, "by "+r.Paused.By)
 	}
 	n := r.next()
 	n.Term, n.AcceptedLoss = term, nil

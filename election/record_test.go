@@ -257,6 +257,22 @@ func TestPauseAndHoldOff(t *testing.T) {
 	_, err = r.Pause(Pause{})
 	wantRefusal(t, err, RefusedIncomplete)
 
+	first := must(t)(paused.BeginTerm(1, "db1", Move{Kind: MoveFailover})) // nobody was primary: nothing fails over
+	_, err = first.BeginTerm(2, "db2", Move{Kind: MoveFailover})
+	wantRefusal(t, err, RefusedPaused)
+	must(t)(first.BeginTerm(2, "db1", Move{Kind: MoveFailover}))
+	must(t)(first.BeginTerm(2, "db2", Move{Kind: MoveFailover, Asked: true}))
+
+	moved := must(t)(must(t)(first.Resume()).BeginTerm(2, "db2", Move{At: 10_000, Kind: MoveFailover, HoldOff: time.Minute}))
+	want := RecordChanged{Term: moved.Term, Primary: "db2", HoldOff: time.Minute, HoldOffTerm: moved.Term, HoldOffFrom: "db1"}
+	if got := moved.Changed(40_000, false); got != want {
+		t.Errorf("learned of when it was committed: %+v, want %+v", got, want)
+	}
+	want.HoldOff, want.Paused = 30*time.Second, true
+	if got := must(t)(moved.Pause(Pause{By: "op"})).Changed(40_000, true); got != want {
+		t.Errorf("found later: %+v, want %+v", got, want)
+	}
+
 	h := &HoldOff{Term: 2, From: "db1", At: 10_000, For: 60_000}
 	for _, tt := range []struct {
 		wall     int64

@@ -120,11 +120,11 @@ func (m *Machine) passOn(now Instant) {
 		}
 	}
 	code, _ := m.door2(now)
-	unfit := code != "" || m.role != RoleReplica || now < m.standBack
+	unfit := code != "" || m.role != RoleReplica || now < m.standBack || m.heldOff(now)
 	switch seeker := m.seeker(now); {
 	case seeker != "" && (unfit || !m.gained.within(m.cfg.silence(), now)):
 		m.handOver(now, seeker)
-	case unfit:
+	case unfit && !m.halted(): // else it is of use to nobody who does not seek it
 		m.handOver(now, m.successor(now))
 	}
 }
@@ -152,6 +152,8 @@ func (m *Machine) seeker(now Instant) string {
 // tells it on, before that one says so itself. Its promotion may fail.
 func (m *Machine) recordChanged(now Instant, e RecordChanged) {
 	m.bumpPromise(e.Term)
+	m.takeHoldOff(now, e)
+	m.takePause(now, e.Paused)
 	if e.Term <= m.term || e.Primary == m.cfg.Node {
 		return
 	}
@@ -170,7 +172,20 @@ func (m *Machine) establish(wait Instant) {
 		return
 	}
 	c.establish, c.wait = m.next(), wait
-	m.do(Establish{Token: c.establish, Term: c.term, Drain: true, FetchFrom: c.fetchFrom})
+	kind, cause := m.move(c.cause)
+	m.do(Establish{Token: c.establish, Term: c.term, Drain: true, FetchFrom: c.fetchFrom, Kind: kind, Cause: cause})
+}
+
+// move is what history is to say of a candidacy for that cause.
+func (m *Machine) move(cause Code) (MoveKind, Code) {
+	switch {
+	case cause == CodeOperator, m.farewell != m.term, m.gaveUpFor == "":
+		return MoveFailover, cause
+	case m.gaveUpFor == CodeOperator:
+		return MoveSwitchover, m.gaveUpFor
+	default:
+		return MoveFailover, m.gaveUpFor
+	}
 }
 
 // raising is a term in which this primary overtakes a promise, before it is known.
@@ -185,7 +200,7 @@ type raising struct {
 func (m *Machine) raise(now Instant, term uint64, node string) {
 	if m.raising.token == 0 && m.authority.Right(now, Active).Held {
 		m.raising = raising{token: m.next(), term: term, node: node}
-		m.do(Establish{Token: m.raising.token, Term: term})
+		m.do(Establish{Token: m.raising.token, Term: term, Kind: MoveFailover, Cause: CodeTermRaised})
 	}
 }
 

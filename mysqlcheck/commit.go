@@ -92,6 +92,7 @@ type committer struct {
 	excuse     Reason // why it waited when it was last looked at
 	excusedAt  time.Duration
 	abandoned  uint64 // connection id of a write whose connection was given up
+	startID    string // of the server process that has it
 
 	mu   sync.Mutex
 	last CommitResult
@@ -150,7 +151,8 @@ func (c *committer) advance(ctx context.Context) CommitResult {
 	if c.flight == nil && c.abandoned != 0 {
 		// Our end of the old write is closed; the server's may still wait.
 		thread, err := c.look(ctx, c.abandoned)
-		if err != nil || thread.found {
+		// A server that was started since has other connections of the same ids.
+		if err != nil || thread.found && thread.startID == c.startID {
 			return c.waiting(thread, err)
 		}
 		c.abandoned = 0
@@ -189,8 +191,19 @@ func (c *committer) advance(ctx context.Context) CommitResult {
 		r.Reason = ReasonCommitFailed
 	case r.Failure.Class == TimedOut || r.Failure.Class == Dropped:
 		c.abandoned = c.write.thread.Load()
+		if start := c.write.startID.Load(); start != nil {
+			c.startID = *start
+		}
 	}
 	return r
+}
+
+// ForgetCommit drops the last result of [Probe.Commit], which a server that is primary anew is not to be
+// judged by. A write that still waits on the server is not forgotten: the next Commit looks after it.
+func (p *Probe) ForgetCommit() {
+	p.writer.mu.Lock()
+	defer p.writer.mu.Unlock()
+	p.writer.last = CommitResult{}
 }
 
 // waiting judges a write that has not come back.
@@ -265,12 +278,14 @@ type threadState struct {
 	state     string
 	behindAck bool   // another commit waits for its acknowledgement
 	progress  string // counters of bytes written
+	startID   string // of the server process that was asked
 }
 
 // look asks another connection what the write's thread waits for.
 func (c *committer) look(ctx context.Context, id uint64) (threadState, error) {
 	var t threadState
 	err := c.looker.doWhenFree(ctx, func(ctx context.Context, s *session) error {
+		t.startID = s.startID
 		if id != 0 {
 			thread, found, err := commitThread(ctx, s, s.version, id)
 			if err != nil {
@@ -304,9 +319,11 @@ func (c *committer) look(ctx context.Context, id uint64) (threadState, error) {
 type heartbeatWrite struct {
 	node, schema, table string
 	thread              atomic.Uint64 // connection id, once it is known
+	startID             atomic.Pointer[string]
 }
 
 func (w *heartbeatWrite) run(ctx context.Context, s *session) error {
+	w.startID.Store(&s.startID)
 	w.thread.Store(s.id)
 	err := w.exec(ctx, s)
 	var answer *mysql.MySQLError

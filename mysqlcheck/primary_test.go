@@ -411,3 +411,54 @@ func TestSilentListener(t *testing.T) {
 		})
 	}
 }
+
+// A write that was under way when the server died is not looked for on the one that was started
+// since, whose connections count from the same number.
+func TestCommitOfAnotherProcess(t *testing.T) {
+	flavors(t, func(t *testing.T, flavor lab.Flavor) {
+		p := &pair{flavor: flavor, primary: startServer(t, lab.ServerConfig{Flavor: flavor})}
+		p.exec(t, p.primary, grantsFor(t, p.primary, "localhost")...)
+		probe := newProbe(t, p.primary, func(c *ProbeConfig) { c.CommitTimeout = time.Second })
+		commitUntil(t, probe, "ok", isOK)
+		locking, err := p.primary.DB().Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer locking.Close()
+		if _, err := locking.ExecContext(t.Context(), "FLUSH TABLES WITH READ LOCK"); err != nil {
+			t.Fatal(err)
+		}
+		commitUntil(t, probe, "blocked", blockedBy(WarnCommitWaitsForGlobalLock))
+		time.Sleep(time.Second) // the start is known to the second
+		p.primary.Kill()
+		commitUntil(t, probe, "failed", func(r CommitResult) bool { return r.State == CommitFailed })
+		if probe.writer.abandoned == 0 {
+			t.Fatal("no write was given up")
+		}
+		if err := p.primary.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for id := uint64(0); id < probe.writer.abandoned; { // until somebody has the number of the old write
+			conn, err := p.primary.DB().Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if err := conn.QueryRowContext(t.Context(), "SELECT CONNECTION_ID()").Scan(&id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		probe.ForgetCommit()
+		if r := probe.writer.lastResult(); r.State != CommitUnknown {
+			t.Errorf("the last result is forgotten: %+v", r)
+		}
+		for range 3 { // the first may find a connection that the old server closed
+			r := probe.Commit(t.Context())
+			if r.State == CommitOK {
+				return
+			}
+			t.Logf("%v (%s) %+v", r.State, r.Reason, r.Failure)
+		}
+		t.Error("the new server is taken for one whose commit waits")
+	})
+}

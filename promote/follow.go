@@ -41,6 +41,10 @@ type Source struct {
 	Refresh func(context.Context) (executed, purged gtid.Set, err error)
 	// SemiSync says that it waits for acknowledgements: give them.
 	SemiSync bool
+	// Keep says that what was received may have been acknowledged: it is applied
+	// before the relay log goes, though the source could send it again. Before it
+	// has, that source may be lost.
+	Keep bool
 }
 
 // refresh updates where the source stands, if it can be asked.
@@ -243,7 +247,7 @@ func (c *session) settle(ctx context.Context, src *Source) error {
 	if err != nil {
 		return err
 	}
-	sentAgain := src.Executed.Contains(p.Received) && p.Executed.Contains(src.Purged)
+	sentAgain := !src.Keep && src.Executed.Contains(p.Received) && p.Executed.Contains(src.Purged)
 	if !sentAgain && !p.Executed.Contains(p.Received) {
 		if _, err := c.drain(ctx, p.Received); err != nil {
 			return fmt.Errorf("apply the relay log: %w", err)

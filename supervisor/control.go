@@ -5,6 +5,7 @@ package supervisor
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"syscall"
 
@@ -13,8 +14,9 @@ import (
 )
 
 // Order carries out an operator's order on this host and returns an exit code and a sentence.
-func (n *Node) Order(ctx context.Context, name string, progress func(string)) (code int, text string) {
+func (n *Node) Order(ctx context.Context, c control.Command, progress func(string)) (code int, text string) {
 	var command election.CommandName
+	name := c.Name
 	if name == "stop" || name == "restart" {
 		n.ending.Store(true)
 	}
@@ -44,6 +46,8 @@ func (n *Node) Order(ctx context.Context, name string, progress func(string)) (c
 		n.restarting.Store(true)
 	case "rebuild":
 		return n.orderRebuild(ctx, progress)
+	case orderPause, orderResume:
+		return n.orderOnRecord(ctx, c)
 	default:
 		return control.CodeUsage, fmt.Sprintf("unknown order %q", name)
 	}
@@ -74,7 +78,13 @@ func (l local) Status() any { return l.Node.Status() }
 // because its caller went away.
 func (l local) Command(ctx context.Context, from control.Caller, c control.Command, progress func(control.Event)) control.Result {
 	l.log.Info("order", "order", c.Name, "uid", from.UID, "pid", from.PID)
-	code, text := l.Order(context.WithoutCancel(ctx), c.Name, func(text string) { progress(control.Event{Text: text}) })
+	args := maps.Clone(c.Args)
+	if args == nil {
+		args = map[string]string{}
+	}
+	args[argBy] = l.givenBy(from.UID)
+	order := control.Command{Name: c.Name, Args: args}
+	code, text := l.Order(context.WithoutCancel(ctx), order, func(text string) { progress(control.Event{Text: text}) })
 	l.log.Info("order.ended", "order", c.Name, "code", code, "text", text)
 	return control.Result{Code: code, Text: text}
 }
@@ -95,7 +105,7 @@ func (n *Node) obeySignals(ctx context.Context, signals <-chan os.Signal) {
 				order = "upgrade"
 			}
 			n.log.Info("signal", "signal", s.String(), "order", order)
-			go n.Order(ctx, order, func(string) {}) // ends with the loop
+			go n.Order(ctx, control.Command{Name: order}, func(string) {}) // ends with the loop
 		}
 	}
 }

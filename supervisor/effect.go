@@ -267,7 +267,7 @@ func (n *Node) source(node string, term uint64) (promote.Source, error) {
 	host, port := n.cluster.server(node)
 	return promote.Source{
 		Node: node, Host: host, Port: port, ServerUUID: h.ServerUUID, Term: term,
-		Executed: h.Executed, Purged: h.Purged, SemiSync: h.SemiSyncAcks > 0,
+		Executed: h.Executed, Purged: h.Purged, SemiSync: h.SemiSyncAcks > 0, Keep: n.lossless != nil,
 		Refresh: func(ctx context.Context) (set, set, error) { return n.newerSets(ctx, node) },
 	}, nil
 }

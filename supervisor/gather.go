@@ -203,7 +203,11 @@ func (n *Node) askToStand(ctx context.Context, a election.AskToStand) {
 		if c.Peer() != a.Node {
 			continue
 		}
-		reply, err := c.Stand(ctx, peer.StandRequest{Term: a.Term, From: n.self.Name, Reason: "ahead"})
+		request := peer.StandRequest{Term: a.Term, From: n.self.Name, Reason: "ahead"}
+		if a.Ordered {
+			request.Reason = string(election.CodeOperator)
+		}
+		reply, err := c.Stand(ctx, request)
 		switch {
 		case err != nil:
 			n.log.Warn("stand.unanswered", "peer", a.Node, "error", err)

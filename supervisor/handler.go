@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/supervisor/control"
 	"highwater/supervisor/peer"
 )
 
@@ -53,7 +54,7 @@ func (n *Node) HandleStand(ctx context.Context, from string, r peer.StandRequest
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	a, err := n.ask(ctx, func(t election.Token) election.Event {
-		return election.StandRequested{Token: t, From: from, Term: r.Term}
+		return election.StandRequested{Token: t, From: from, Term: r.Term, Ordered: r.Reason == string(election.CodeOperator)}
 	})
 	if err != nil {
 		return peer.StandReply{Reason: err.Error()}
@@ -98,6 +99,14 @@ func (n *Node) HandleFarewell(ctx context.Context, from string, r peer.FarewellR
 
 // HandleCommand carries out what an operator ordered on another host.
 func (n *Node) HandleCommand(ctx context.Context, _ string, c peer.Command) peer.CommandReply {
-	code, text := n.Order(ctx, c.Name, func(string) {})
+	var code int
+	var text string
+	order := control.Command{Name: c.Name, Args: c.Args}
+	switch c.Name {
+	case orderPause, orderResume: // it is here that whoever sent it believes the leader; nothing is sent round
+		code, text = n.pauseRecord(ctx, order)
+	default:
+		code, text = n.Order(ctx, order, func(string) {})
+	}
 	return peer.CommandReply{Code: code, Text: text}
 }

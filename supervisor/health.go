@@ -119,6 +119,7 @@ func (h *health) runCommits(ctx context.Context, n *Node) {
 		case <-ticker.C:
 		}
 		if role := n.loop.view.Load().Role; role != election.RolePrimary {
+			h.probe.ForgetCommit()
 			if role == election.RoleReplica || role == election.RoleHeld {
 				h.list(nil) // another primary tells now
 			}

@@ -228,6 +228,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, signals <-chan os.S
 	g.Go(func() error { n.saver.run(ctx); return nil })
 	if n.voter != nil {
 		g.Go(func() error { return n.voter.Run(ctx) })
+		g.Go(func() error { n.watchPause(ctx); return nil })
 	}
 	if n.self.Witness {
 		return

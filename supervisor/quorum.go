@@ -134,7 +134,7 @@ func (n *Node) establish(ctx context.Context, a election.Establish) {
 		revision := n.gathered.Load()
 		fits = func(r election.ClusterRecord) bool { return r.Revision == revision }
 	}
-	move := election.Move{At: time.Now().UnixMilli(), Kind: election.MoveFailover}
+	move := a.Move(time.Now().UnixMilli(), n.config.Election.HoldOff)
 	n.voter.Establish(ctx, a.Term, move, fits, func(ctx context.Context, err error) {
 		n.post(ctx, election.EstablishEnded{Token: a.Token, Err: text(err)})
 	})

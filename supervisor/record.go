@@ -68,10 +68,10 @@ func (r *recorder) record(s election.Status, rec election.Record) {
 		r.running.Kind, r.running.Cause = "first_start", string(rec.Code)
 		r.stood = true
 	}
+	if (r.running == nil || !r.stood) && rec.Code != election.CodeFarewell && (rec.Door == 1 || rec.Door == 2) {
+		r.metrics.Refused(web.Doors[rec.Door-1], string(rec.Code))
+	}
 	if r.running == nil {
-		if rec.Door == 1 || rec.Door == 2 {
-			r.metrics.Refused(web.Doors[rec.Door-1], string(rec.Code))
-		}
 		return
 	}
 	if rec.Door >= 3 {
@@ -117,11 +117,15 @@ func (r *recorder) end(at time.Time, result string, rec election.Record) {
 	r.last = f
 }
 
-// failovers returns the failover under way and the last one; nil where there is none.
+// failovers returns the failover under way and the last one; nil where there is none. A farewell that this node has
+// not followed yet, and may never, is not under way.
 func (r *recorder) failovers() (running, last *web.Failover) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return clone(r.running), clone(r.last)
+	if r.stood {
+		running = clone(r.running)
+	}
+	return running, clone(r.last)
 }
 
 func clone(f *web.Failover) *web.Failover {

@@ -91,7 +91,7 @@ func (n *Node) Status() web.Status {
 			_, verdict := n.health.snapshot()
 			host.Self, host.Up, host.HeardSeconds = true, true, web.Seconds(0)
 			n.describe(&host, own, primary)
-			if view := n.loop.view.Load(); view.Role != election.RolePrimary {
+			if view := n.loop.view.Load(); view.Role != election.RolePrimary || view.Refusal == election.CodeHoldOff {
 				host.Refusal = string(view.Refusal)
 			}
 			for _, w := range verdict.Warnings {
@@ -111,10 +111,35 @@ func (n *Node) Status() web.Status {
 			s.Hosts[i].Synced = record.IsSynced(s.Hosts[i].Name)
 		}
 	}
+	if n.voter != nil {
+		describeRecord(&s, n.voter.Record())
+	}
 	s.Running, s.LastFailover = n.recorder.failovers()
 	s.Judge()
 	return s
 }
+
+// describeRecord fills in what the cluster record says, which is the same on every host.
+func describeRecord(s *web.Status, r election.ClusterRecord) {
+	if p := r.Paused; p != nil {
+		s.Paused, s.Pause = true, &web.Pause{By: p.By, Since: wall(p.Since), Why: p.Why}
+		if p.Until != 0 {
+			end := wall(p.Until)
+			s.Pause.Until = &end
+		}
+	}
+	for _, f := range r.Failovers {
+		s.History = append(s.History, web.Move{
+			At: wall(f.At), Term: f.Term, From: f.From, To: f.To, Kind: string(f.Kind), Reason: f.Reason, Loss: f.Loss,
+		})
+	}
+	for _, m := range r.Members {
+		s.Members = append(s.Members, web.Member{Name: m.Name, ID: m.ID, Witness: m.Witness})
+	}
+}
+
+// wall is a time of the record.
+func wall(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
 // describe fills a host from a status.
 func (n *Node) describe(h *web.Host, s, primary peer.NodeStatus) {

@@ -55,7 +55,7 @@ func TestUpgradeRefused(t *testing.T) {
 			n.rebuilding.Store(tt.rebuilding)
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // nobody answers what is asked of the loop
-			code, text := n.Order(ctx, "upgrade", func(string) {})
+			code, text := n.Order(ctx, control.Command{Name: "upgrade"}, func(string) {})
 			refused := code == control.CodeRefused
 			if refused != (tt.want != "") || !strings.Contains(text, tt.want) {
 				t.Errorf("code %d: %q; want %q", code, text, tt.want)
@@ -76,7 +76,7 @@ func TestEndWinsOverUpgrade(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		for _, order := range orders {
-			n.Order(ctx, order, func(string) {})
+			n.Order(ctx, control.Command{Name: order}, func(string) {})
 		}
 		if n.Upgrading() {
 			t.Errorf("%q: the process goes on", orders)

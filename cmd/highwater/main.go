@@ -65,6 +65,10 @@ func commands() []command {
 		{"check", "the configuration and this host: what is missing, and how to mend it", cmdCheck},
 		{"grants", "the SQL that makes the accounts with the least privileges", cmdGrants},
 		{"failover", "stand now although hosts are missing", cmdFailover},
+		{"pause", "no failover that nobody orders, in the whole cluster (--for 2h, --why TEXT)", cmdPause},
+		{"resume", "failovers happen by themselves again", cmdResume},
+		{"history", "the last moves of the role, the same on every host", cmdHistory},
+		{"member", "member list: the supervisors that vote", cmdMember},
 		{"rejoin", "bring this host's server back as a replica (--rebuild copies the primary)", cmdRejoin},
 		{"version", "the version of this program", cmdVersion},
 	}

@@ -5,11 +5,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +83,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"status", "--no-such-flag"}, exitUsage, "no-such-flag"},
 		{[]string{"run", "--config", "/nonexistent/highwater.yaml"}, exitUsage, "/nonexistent/highwater.yaml"},
 		{[]string{"rejoin"}, exitUsage, "--rebuild"}, // before anything is read
+		{[]string{"pause", "--for", "1d"}, exitUsage, "for"},
+		{[]string{"pause", "--for", "20ms"}, exitUsage, "shorter than a second"},
+		{[]string{"member"}, exitUsage, "member list"},
+		{[]string{"member", "add"}, exitUsage, "member list"},
+		{[]string{"member", "--help"}, exitDone, "member list"},
 	} {
 		code, stdout, stderr := invoke(t, "", tt.args...)
 		if code != tt.code || !strings.Contains(stdout+stderr, tt.out) {
@@ -144,7 +151,15 @@ func TestRunTakesLosslessWithAQuorum(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	path, _ := configure(t)
 	for _, args := range [][]string{
-		{"status"}, {"stop"}, {"failover", "--yes"}, {"rejoin", "--rebuild"}, {"upgrade"},
+		{"status"},
+		{"stop"},
+		{"failover", "--yes"},
+		{"rejoin", "--rebuild"},
+		{"pause"},
+		{"resume"},
+		{"history"},
+		{"member", "list"},
+		{"upgrade"},
 	} {
 		code, _, stderr := invoke(t, "", append(args, "--config", path)...)
 		if code != exitUnreachable || !strings.Contains(stderr, "does not run here") {
@@ -211,15 +226,25 @@ func TestGrants(t *testing.T) {
 	}
 }
 
-// stand is a supervisor that knows one status and refuses every order.
-type stand struct{ orders []string }
+// stand is a supervisor that knows one status and refuses nearly every order.
+type stand struct {
+	authority string
+	moves     []web.Move
+	orders    []string
+}
 
 func (s *stand) Status() any {
-	return web.Status{Cluster: "test", Node: "db1", Summary: "Healthy: db1 is primary.", Level: web.LevelOK}
+	return web.Status{
+		Cluster: "test", Node: "db1", Summary: "Healthy: db1 is primary.", Level: web.LevelOK, Authority: s.authority,
+		History: s.moves, Members: []web.Member{{Name: "db1", ID: 7}},
+	}
 }
 
 func (s *stand) Command(_ context.Context, _ control.Caller, c control.Command, progress func(control.Event)) control.Result {
 	s.orders = append(s.orders, c.Name)
+	for _, name := range slices.Sorted(maps.Keys(c.Args)) {
+		s.orders = append(s.orders, name+"="+c.Args[name])
+	}
 	progress(control.Event{Text: "looking at " + c.Name})
 	if c.Name == "stop" {
 		return control.Result{Text: "stop done"}
@@ -229,7 +254,7 @@ func (s *stand) Command(_ context.Context, _ control.Caller, c control.Command, 
 
 func TestOrders(t *testing.T) {
 	path, state := configure(t)
-	s := &stand{}
+	s := &stand{authority: "quorum"}
 	server, err := control.Listen(control.Config{Dir: state, Group: -1}, s)
 	if err != nil {
 		t.Fatal(err)
@@ -255,14 +280,30 @@ func TestOrders(t *testing.T) {
 		{[]string{"failover", "--yes"}, exitRefused, "failover refused: not_taking_part"},
 		{[]string{"rejoin", "--rebuild"}, exitRefused, "rebuild refused"},
 		{[]string{"upgrade"}, exitRefused, "upgrade refused"},
+		{[]string{"pause", "--for", "2h", "--why", "new switch"}, exitRefused, "pause refused"},
+		{[]string{"resume"}, exitRefused, "resume refused"},
+		{[]string{"history"}, exitDone, "has not moved"},
+		{[]string{"history", "--json"}, exitDone, "[]\n"},
+		{[]string{"member", "list"}, exitDone, "db1   7   server"},
 	} {
 		code, stdout, stderr := invoke(t, "", append(tt.args, "--config", path)...)
 		if code != tt.code || !strings.Contains(stdout+stderr, tt.out) {
 			t.Errorf("%q: exit code %d, want %d; %q%q", tt.args, code, tt.code, stdout, stderr)
 		}
 	}
-	if want := []string{"stop", "failover", "rebuild", "upgrade"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
+	if want := []string{"stop", "failover", "rebuild", "upgrade", "pause", "for=2h0m0s", "why=new switch", "resume"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
 		t.Errorf("orders %q, want %q", s.orders, want)
+	}
+	s.moves = []web.Move{{Term: 4, From: "db1", To: "db2", Kind: "failover", Reason: "server_exited"}}
+	code, stdout, _ := invoke(t, "", "history", "--config", path)
+	if code != exitDone || !strings.Contains(stdout, "4     db1   db2  failover  server_exited  -") {
+		t.Errorf("history: exit code %d, %q", code, stdout)
+	}
+	s.authority = "vrrp"
+	for _, args := range [][]string{{"history"}, {"member", "list"}} {
+		if code, stdout, stderr := invoke(t, "", append(args, "--config", path)...); code != exitRefused || !strings.Contains(stderr, "authority vrrp") {
+			t.Errorf("%q without a record: exit code %d, %q%q", args, code, stdout, stderr)
+		}
 	}
 }
 

@@ -35,12 +35,12 @@ func reached(err error) error {
 }
 
 // order gives an order to the local supervisor and shows its progress.
-func order(ctx context.Context, e *env, path, name string) error {
+func order(ctx context.Context, e *env, path, name string, args map[string]string) error {
 	c, err := client(path)
 	if err != nil {
 		return err
 	}
-	result, err := c.Do(ctx, control.Command{Name: name}, func(ev control.Event) {
+	result, err := c.Do(ctx, control.Command{Name: name, Args: args}, func(ev control.Event) {
 		fmt.Fprintln(e.stdout, ev.Text)
 	})
 	if err != nil {
@@ -58,7 +58,7 @@ func cmdStop(ctx context.Context, e *env, args []string) error {
 	if err := parse(f, args); err != nil {
 		return err
 	}
-	return order(ctx, e, *path, "stop")
+	return order(ctx, e, *path, "stop", nil)
 }
 
 func cmdFailover(ctx context.Context, e *env, args []string) error {
@@ -71,12 +71,12 @@ func cmdFailover(ctx context.Context, e *env, args []string) error {
 	name, word := "failover", "failover"
 	if *loss {
 		name, word = "failover-accept-loss", "accept loss"
-		if err := order(ctx, e, *path, "assess-loss"); err != nil {
+		if err := order(ctx, e, *path, "assess-loss", nil); err != nil {
 			return err
 		}
 	}
 	if *yes {
-		return order(ctx, e, *path, name)
+		return order(ctx, e, *path, name, nil)
 	}
 	if !*loss {
 		fmt.Fprintln(e.stdout, "With durability: best-effort, transactions that only missing hosts hold will be lost.")
@@ -84,7 +84,7 @@ func cmdFailover(ctx context.Context, e *env, args []string) error {
 	if err := confirm(e, word); err != nil {
 		return err
 	}
-	return order(ctx, e, *path, name)
+	return order(ctx, e, *path, name, nil)
 }
 
 // confirm has a person type a word.
@@ -109,7 +109,7 @@ func cmdRejoin(ctx context.Context, e *env, args []string) error {
 	if !*rebuild {
 		return failf(exitUsage, "a clean server rejoins by itself; to replace this host's data by the primary's, add --rebuild")
 	}
-	return order(ctx, e, *path, "rebuild")
+	return order(ctx, e, *path, "rebuild", nil)
 }
 
 // watchPause is how often `status --watch` redraws.

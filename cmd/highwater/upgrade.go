@@ -153,7 +153,7 @@ func cmdUpgrade(ctx context.Context, e *env, args []string) error {
 	if err != nil {
 		return reached(err)
 	}
-	if err := order(ctx, e, *path, "upgrade"); err != nil {
+	if err := order(ctx, e, *path, "upgrade", nil); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, takeoverTimeout)

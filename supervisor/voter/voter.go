@@ -222,7 +222,7 @@ func (v *Voter) run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	if record := v.Record(); record.Term != 0 {
-		v.cfg.Post(ctx, election.RecordChanged{Term: record.Term, Primary: record.Primary})
+		v.cfg.Post(ctx, record.Changed(time.Now().UnixMilli(), true))
 	}
 	v.step(ctx, v.cfg.Now(), quorum.Tick{})
 	for {
@@ -308,7 +308,7 @@ func (v *Voter) carryOut(ctx context.Context, out quorum.Output) {
 			return
 		}
 		record := v.record.Load()
-		v.cfg.Post(ctx, election.RecordChanged{Term: record.Term, Primary: record.Primary})
+		v.cfg.Post(ctx, record.Changed(time.Now().UnixMilli(), false))
 		if v.cfg.Applied != nil {
 			v.cfg.Applied()
 		}

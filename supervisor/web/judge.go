@@ -30,7 +30,7 @@ func (s *Status) Judge() {
 	}
 	if s.Paused {
 		level = worse(level, LevelWarning)
-		summary += " Paused: nothing moves by itself."
+		summary += " " + s.Pause.sentence()
 		if next == "" {
 			next = "`highwater resume` when the work is done."
 		}
@@ -232,6 +232,7 @@ var refusalSteps = []struct {
 	code election.Code
 	step string
 }{
+	{election.CodePaused, "`highwater resume` lets a failover happen; `highwater failover` on a host makes it stand."},
 	{election.CodeSeveralWritable, "Find out which server holds the data, and set super_read_only=ON on all others."},
 	{election.CodeNoWritable, "On the host whose server holds the data: `highwater failover`."},
 	{election.CodeNoReplicas, "Make the other servers replicate from it."},

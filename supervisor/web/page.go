@@ -47,6 +47,7 @@ func pageData(st Status) page {
 	if st.LastFailover != nil {
 		p.Lines = append(p.Lines, "Last "+st.LastFailover.sentence())
 	}
+	p.Lines = append(p.Lines, st.recent()...)
 	for _, n := range st.Notices {
 		p.Lines = append(p.Lines, "Note: "+n)
 	}

@@ -157,7 +157,23 @@ var situations = []struct {
 		p.VIPHeld, p.LeaseSeconds = false, 0
 	}},
 	{"primary with a warning", LevelWarning, func(s *Status) { s.Host("db1").Warnings = []string{"durability_relaxed"} }},
-	{"paused", LevelWarning, func(s *Status) { s.Paused = true }},
+	{"paused", LevelWarning, func(s *Status) { pause(s) }},
+	{"paused without a primary", LevelCritical, func(s *Status) {
+		pause(s)
+		s.Pause.Until, s.Pause.Why = nil, ""
+		p, self := s.Host("db1"), s.Host("db2")
+		p.Role, p.VRRPState, p.VIPHeld, p.LeaseSeconds, p.Health, p.Writable, p.Eligible = "replica", "Backup", false, 0, healthDead, false, false
+		self.Refusal = "paused"
+	}},
+	{"moved often", LevelOK, func(s *Status) {
+		for i := range uint64(5) {
+			m := Move{At: s.At.Add(time.Duration(i-5) * time.Hour), Term: 3 + i, From: "db1", To: "db2", Kind: "failover", Reason: "silence", Loss: i == 3}
+			if i%2 == 1 {
+				m.From, m.To = m.To, m.From
+			}
+			s.History = append(s.History, m)
+		}
+	}},
 	{"pair with a witness", LevelOK, func(s *Status) {
 		w := s.Host("db3")
 		*w = Host{Name: "w1", Address: "10.0.0.20", Witness: true, Up: true, HeardSeconds: Seconds(0), Role: "replica", VRRPState: "Backup", Term: 7}
@@ -166,6 +182,12 @@ var situations = []struct {
 		h := s.Host("db3")
 		h.ServerVersion, h.Eligible, h.Reasons = "8.4\x1b[2J\n\u202etxt", false, []string{"a\tb<script>"}
 	}},
+}
+
+// pause is an operator's, for two hours.
+func pause(s *Status) {
+	end := s.At.Add(90 * time.Minute)
+	s.Paused, s.Pause = true, &Pause{By: "root@db3", Since: s.At.Add(-30 * time.Minute), Until: &end, Why: "new switch"}
 }
 
 func TestSituations(t *testing.T) {
@@ -217,6 +239,12 @@ func TestColor(t *testing.T) {
 
 func TestDocument(t *testing.T) {
 	s := healthy()
+	pause(&s)
+	s.History = []Move{
+		{At: s.At.Add(-28 * time.Hour), Term: 5, From: "db1", To: "db3", Kind: "failover", Reason: "silence", Loss: true},
+		{At: s.At.Add(-26 * time.Hour), Term: 7, From: "db3", To: "db1", Kind: "switchover", Reason: "operator"},
+	}
+	s.Members = []Member{{Name: "db1", ID: 1}, {Name: "w1", ID: 2, Witness: true}}
 	s.Judge()
 	s.Host("db3").LagSeconds = nil
 	text, err := json.MarshalIndent(s, "", "  ")
@@ -238,4 +266,25 @@ func TestDocument(t *testing.T) {
 	if first.String() != second.String() {
 		t.Error("the document does not hold all that the table shows")
 	}
+}
+
+// What `highwater history` and `highwater member list` print.
+func TestRecordTables(t *testing.T) {
+	s := healthy()
+	for _, sit := range situations {
+		if sit.name == "moved often" {
+			sit.make(&s)
+		}
+	}
+	s.History[0].Reason = "a\tb\x1b[2J"
+	s.Members = []Member{{Name: "db1", ID: 1}, {Name: "db2", ID: 4_000_000_000}, {Name: "w1", ID: 3, Witness: true}}
+	var b bytes.Buffer
+	if err := s.HistoryTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	b.WriteString("\n")
+	if err := s.MemberTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "record_tables.txt", b.Bytes())
 }

@@ -23,6 +23,7 @@ type Status struct {
 	Term       uint64   `json:"term"`       // highest known
 	Primary    string   `json:"primary"`    // node that is primary of Term, "" if none
 	Paused     bool     `json:"paused"`
+	Pause      *Pause   `json:"pause,omitempty"` // of Paused
 
 	// Lossless is what the cluster record says of acknowledgements; null with best-effort.
 	Lossless *Lossless `json:"lossless,omitempty"`
@@ -31,6 +32,9 @@ type Status struct {
 
 	Running      *Failover `json:"running,omitempty"` // the failover or switchover under way
 	LastFailover *Failover `json:"last_failover,omitempty"`
+	// History and Members are the cluster record's, the same on every host; there is none without a quorum.
+	History []Move   `json:"history,omitempty"` // the last failovers, oldest first
+	Members []Member `json:"members,omitempty"`
 	// Notices hold as long as the configuration does: what this setup cannot promise.
 	Notices []string `json:"notices,omitempty"`
 }

@@ -58,6 +58,12 @@ func (s Status) Table(w io.Writer, color bool) error {
 			line("", f.name+" "+f.f.sentence())
 		}
 	}
+	if len(s.History) > 0 {
+		line("", "")
+	}
+	for _, text := range s.recent() {
+		line("", text)
+	}
 	if len(s.Notices) > 0 {
 		line("", "")
 	}

@@ -82,7 +82,7 @@ func (s *supervisor) execute(a election.Action) {
 	case election.AskToStand:
 		s.request(w.host(a.Node), func(peer *supervisor, _ func(answer)) {
 			peer.ask(func(t election.Token) election.Event {
-				return election.StandRequested{Token: t, From: h.name, Term: a.Term}
+				return election.StandRequested{Token: t, From: h.name, Term: a.Term, Ordered: a.Ordered}
 			}, func(answer) {})
 		}, nil)
 	case election.Seal:

@@ -43,13 +43,14 @@ const (
 	SlowDisk         // fsync takes long
 	BounceSupervisor // without a word, and back before anybody noticed
 	quorumFaults
+	PauseFailovers // the operator's order, on the whole cluster; only where a schedule asks for it
 )
 
 var faultNames = [...]string{
 	"kill server", "bounce server", "hang server", "fill disk", "block commits", "break applier", "kill supervisor",
 	"restart supervisor", "freeze supervisor", "freeze host", "power off", "power cut", "unplug", "stop", "remove VIP",
 	"fail promotions", "lose packets", "delay packets", "", "isolate", "deafen", "mute", "split", "",
-	"scramble", "forge", "slow disk", "bounce supervisor",
+	"scramble", "forge", "slow disk", "bounce supervisor", "", "pause failovers",
 }
 
 // String returns the fault's name.
@@ -135,6 +136,8 @@ func (w *World) Inject(f Fault, h *host, d time.Duration) {
 	case BounceSupervisor:
 		h.crashSupervisor()
 		h.after(w.between(0, 500*time.Millisecond), h.startSupervisor)
+	case PauseFailovers:
+		w.pause(d)
 	default:
 		panic("no such fault")
 	}
@@ -260,5 +263,8 @@ func (w *World) Heal() {
 			s.wake()
 		}
 		h.startSupervisor()
+	}
+	if w.cfg.Quorum {
+		w.resume()
 	}
 }

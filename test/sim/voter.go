@@ -82,7 +82,7 @@ func (s *supervisor) startVoter() {
 	_, data := core.Record()
 	v.take(data)
 	if v.record.Term != 0 {
-		v.post(election.RecordChanged{Term: v.record.Term, Primary: v.record.Primary})
+		v.post(v.record.Changed(v.s.w.wall(), true))
 	}
 	v.step(quorum.Tick{})
 	s.after(h.w.between(0, readEvery), v.readAgain)
@@ -153,8 +153,7 @@ func (v *voter) establish(a election.Establish) {
 			ended("")
 			return
 		}
-		move := election.Move{At: int64(v.s.w.now.sub(0) / time.Millisecond), Kind: election.MoveFailover}
-		next, err := v.record.BeginTerm(a.Term, v.s.host.name, move)
+		next, err := v.record.BeginTerm(a.Term, v.s.host.name, a.Move(v.s.w.wall(), holdOff))
 		if err != nil {
 			ended(err.Error())
 			return
@@ -162,6 +161,12 @@ func (v *voter) establish(a election.Establish) {
 		v.propose(next, ended)
 	})
 }
+
+// holdOff is short, so that both what it delays and what follows are within a schedule.
+const holdOff = 4 * time.Second
+
+// wall is the time as every host's wall clock shows it.
+func (w *World) wall() int64 { return int64(w.now.sub(0) / time.Millisecond) }
 
 func (v *voter) propose(next election.ClusterRecord, ended func(string)) {
 	if v.pending != nil {
@@ -209,7 +214,7 @@ func (v *voter) carryOut(out quorum.Output) {
 	for _, a := range out.Applied {
 		v.take(a.Data)
 		w.judgeApplied(h, a, v.record)
-		v.post(election.RecordChanged{Term: v.record.Term, Primary: v.record.Primary})
+		v.post(v.record.Changed(v.s.w.wall(), false))
 	}
 	for _, e := range out.Events {
 		v.event(e)
