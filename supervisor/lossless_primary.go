@@ -74,7 +74,7 @@ func (l *lossless) replicas(record election.ClusterRecord) []election.Replica {
 			r.Near = verdict.Executed.Subtract(h.Received.Union(h.Executed)).Count() <= near
 			r.Barred = len(h.Weak) > 0 || !h.Errant.IsEmpty() || len(h.Held) > 0
 		}
-		useless := !fresh || record.IsSynced(node.Name) && (!r.Follows || r.Barred)
+		useless := !fresh || r.Barred || record.IsSynced(node.Name) && !r.Follows
 		switch since := l.lost[node.Name]; {
 		case !useless:
 			delete(l.lost, node.Name)
