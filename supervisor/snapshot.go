@@ -119,6 +119,7 @@ func (n *Node) Status() web.Status {
 // describe fills a host from a status.
 func (n *Node) describe(h *web.Host, s, primary peer.NodeStatus) {
 	h.Version, h.Role, h.VRRPState, h.Priority, h.Term = s.Version, s.Role, s.VRRPState, s.Priority, s.Term
+	h.Stalled = s.Stalled
 	h.VIPHeld, h.LeaseSeconds = s.VIPHeld, s.LeaseRemaining.Seconds()
 	h.ServerVersion, h.Health, h.Eligible, h.Writable, h.Reasons = s.ServerVersion, s.Health, s.Eligible, s.Writable, s.Reasons
 	h.Source = n.cluster.nodeOf(s.SourceUUID, s.SourceHost, 0)

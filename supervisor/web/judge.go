@@ -114,7 +114,31 @@ func (s *Status) judgePrimary() (Level, string, string) {
 		return LevelCritical, fmt.Sprintf("%s is primary, and commits wait: no replica may acknowledge.", p.Name),
 			"Wait until a replica follows it; `highwater check` on a replica says what it lacks."
 	}
+	if p.Stalled {
+		return s.judgeStall(p)
+	}
 	return s.judgeReserves(p)
+}
+
+// judgeStall says whose acknowledgement is missing.
+func (s *Status) judgeStall(p *Host) (Level, string, string) {
+	summary, next := fmt.Sprintf("%s is primary, and commits wait: no acknowledgement comes.", p.Name), ""
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if h == p || !h.Synced {
+			continue
+		}
+		if problem, step := h.problem(); problem != "" {
+			summary += " " + problem
+			if next == "" {
+				next = step
+			}
+		}
+	}
+	if next == "" {
+		next = "`highwater check` on a replica says what it lacks."
+	}
+	return LevelCritical, summary, next
 }
 
 func (s *Status) judgeReserves(p *Host) (Level, string, string) {

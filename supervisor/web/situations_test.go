@@ -157,6 +157,15 @@ var situations = []struct {
 		p.VIPHeld, p.LeaseSeconds = false, 0
 	}},
 	{"primary with a warning", LevelWarning, func(s *Status) { s.Host("db1").Warnings = []string{"durability_relaxed"} }},
+	{"commits wait", LevelCritical, func(s *Status) {
+		s.Durability, s.Lossless = "lossless", &Lossless{Synced: []string{"db2", "db3"}, Acks: 1}
+		s.Host("db1").Stalled = true
+		for _, name := range s.Lossless.Synced {
+			s.Host(name).Synced = true
+		}
+		h := s.Host("db3")
+		h.Health, h.Eligible, h.Reasons = healthDead, false, []string{"server_dead"}
+	}},
 	{"paused", LevelWarning, func(s *Status) { s.Paused = true }},
 	{"pair with a witness", LevelOK, func(s *Status) {
 		w := s.Host("db3")

@@ -80,7 +80,8 @@ type Host struct {
 	Reasons       []string `json:"reasons,omitempty"`
 	Warnings      []string `json:"warnings,omitempty"`
 	NoFailover    bool     `json:"nofailover,omitempty"`
-	Synced        bool     `json:"synced,omitempty"` // its acknowledgement counts
+	Stalled       bool     `json:"stalled,omitempty"` // commits wait for acknowledgements, and none comes
+	Synced        bool     `json:"synced,omitempty"`  // its acknowledgement counts
 
 	Source      string   `json:"source,omitempty"` // server that it replicates from
 	Replicating bool     `json:"replicating"`      // the applier runs, and the receiver is not stopped
