@@ -92,7 +92,7 @@ func (n *Node) Status() web.Status {
 			host.Self, host.Up, host.HeardSeconds = true, true, web.Seconds(0)
 			n.describe(&host, own, primary)
 			if view := n.loop.view.Load(); view.Role != election.RolePrimary {
-				host.Refusal = string(view.Refusal)
+				host.Refusal, host.RefusedFor = string(view.Refusal), view.RefusedFor
 			}
 			for _, w := range verdict.Warnings {
 				host.Warnings = append(host.Warnings, string(w))

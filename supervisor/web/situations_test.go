@@ -166,6 +166,12 @@ var situations = []struct {
 		h := s.Host("db3")
 		h.Health, h.Eligible, h.Reasons = healthDead, false, []string{"server_dead"}
 	}},
+	{"incomplete", LevelCritical, func(s *Status) {
+		h := s.Host("db1")
+		h.Up, h.HeardSeconds = false, Seconds(9*time.Second)
+		self := s.Host("db2")
+		self.Refusal, self.RefusedFor = "incomplete", "too_few_heard: db1 is silent, db3 is silent; 1 more of S or the primary must be heard"
+	}},
 	{"paused", LevelWarning, func(s *Status) { s.Paused = true }},
 	{"pair with a witness", LevelOK, func(s *Status) {
 		w := s.Host("db3")

@@ -64,11 +64,12 @@ type Host struct {
 	Up           bool     `json:"up"`            // its supervisor answers; always true for Self
 	HeardSeconds *float64 `json:"heard_seconds"` // age of what is shown here, null if it was never heard
 
-	Role      string `json:"role"`
-	VRRPState string `json:"vrrp_state"`
-	Priority  uint8  `json:"priority"`
-	Term      uint64 `json:"term"`              // highest that the host knows
-	Refusal   string `json:"refusal,omitempty"` // reason code why it last did not stand
+	Role       string `json:"role"`
+	VRRPState  string `json:"vrrp_state"`
+	Priority   uint8  `json:"priority"`
+	Term       uint64 `json:"term"`                  // highest that the host knows
+	Refusal    string `json:"refusal,omitempty"`     // reason code why it last did not stand
+	RefusedFor string `json:"refused_for,omitempty"` // what that code leaves open
 
 	VIPHeld      bool    `json:"vip_held"`
 	LeaseSeconds float64 `json:"lease_remaining_seconds"`
