@@ -42,6 +42,7 @@ type lossless struct {
 	stirredAt  election.Instant            // when this host last committed to have them speak
 	heardAt    election.Instant            // when all that an acknowledgement needs was last so
 	silent     string                      // server process that was made silent, and has not been told otherwise
+	spokeAt    election.Instant            // when the server last acknowledged what it had received before
 	durability struct {                    //
 		promote.Durability                  // as last read
 		at                 election.Instant // then
@@ -126,8 +127,8 @@ func (l *lossless) turn(ctx context.Context) {
 		}
 	case election.RoleReplica, election.RoleHeld:
 		l.drop()
-		l.obey(ctx, record, view.Promised)
 		l.setStalled(false)
+		l.obey(ctx, record, view.Promised)
 	}
 }
 
@@ -258,8 +259,8 @@ func (l *lossless) fill(s *peer.NodeStatus) {
 	s.Revision = l.node.voter.Record().Revision
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s.WordGiven, s.WordTerm, s.WordRevision = l.word.Given, l.word.Term, l.word.Revision
 	s.Stalled = l.stalled
+	s.WordGiven, s.WordTerm, s.WordRevision = l.word.Given, l.word.Term, l.word.Revision
 	for name, admitted := range l.admits {
 		if admitted {
 			s.Admits = append(s.Admits, name)
