@@ -43,7 +43,7 @@ func (m *Machine) gatherEnded(now Instant, e GatherEnded) {
 		m.handOver(now, e.Winner)
 		m.route(m.router.Yield(now))
 		m.contest = contest{abandoned: c.abandoned}
-		m.standBack = now.Add(m.cfg.GatherTimeout)
+		m.standBack, m.failed, m.failedFor = now.Add(m.cfg.GatherTimeout), "", ""
 		m.setRole(RoleReplica)
 	default:
 		code := e.Code
@@ -255,7 +255,7 @@ func (m *Machine) withdrawInFavour(now Instant, door int, code Code, detail stri
 	m.abandon()
 	m.route(m.router.Shutdown())
 	m.router.Startup(now)
-	m.standBack = now.Add(m.cfg.GatherTimeout)
+	m.standBack, m.failed, m.failedFor = now.Add(m.cfg.GatherTimeout), code, detail
 	if door == 5 {
 		m.standBack = now.Add(promoteStandBack * m.cfg.GatherTimeout)
 	}

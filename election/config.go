@@ -17,6 +17,7 @@ type Config struct {
 	Lease        time.Duration // vip.lease, whole seconds
 	Linger       time.Duration // vip.linger
 	WaitForLease bool          // promote.wait_for_lease
+	Lossless     bool          // door 4 knows whose word is needed
 
 	PushInterval   time.Duration // between two statuses to a peer
 	GatherTimeout  time.Duration // promote.gather_timeout

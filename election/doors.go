@@ -165,8 +165,12 @@ func (m *Machine) unasked(now Instant) []string {
 
 // coldStart is door 1 when nobody was heard as primary in this process's life: every host
 // came back from a power cut, or the cluster never ran. Every server must have answered: the
-// one that is slow to recover may be the one that is ahead.
+// one that is slow to recover may be the one that is ahead. With durability lossless the cluster
+// record says whose answer is needed, and door 4 asks it.
 func (m *Machine) coldStart(now Instant) (Code, string) {
+	if m.cfg.Lossless && m.term != 0 {
+		return "", ""
+	}
 	if missing := m.missing(now); len(missing) > 0 {
 		return CodeWaitingForHosts, joined(missing)
 	}

@@ -16,7 +16,7 @@ const (
 func (m *Machine) giveUp(now Instant, reason Code) {
 	m.abandon()
 	if reason.recurs() && m.successor(now) != "" {
-		m.standBack = now.Add(promoteStandBack * m.cfg.GatherTimeout)
+		m.standBack, m.failed, m.failedFor = now.Add(promoteStandBack*m.cfg.GatherTimeout), reason, ""
 	}
 	m.router.Shutdown() // the farewell comes when the release is done
 	m.lease.renewAt, m.lease.renew, m.lease.lingerTo = 0, 0, 0

@@ -32,7 +32,8 @@ type Machine struct {
 	health   Health
 	healthAt Instant
 	linkUp   bool
-	refusal  Code // why this node last did not stand: recorded once for each change
+	refusal  Code   // why this node last did not stand: recorded once for each change
+	detail   string // of refusal
 
 	contest contest
 	lease   lease
@@ -53,6 +54,8 @@ type Machine struct {
 	forcedUntil Instant // the operator's failover overrides door 1 until then
 	askedUntil  Instant // so does a candidate that passes its right on to this node
 	standBack   Instant // no standing before, after a failed try
+	failed      Code    // how that try ended
+	failedFor   string  // and why
 	deferTo     Instant // nor before this, to a primary that others hear
 	stop        stop
 
@@ -299,6 +302,7 @@ func (m *Machine) record(r Record) {
 
 // refuse records why this node does not stand, once for each change of the reason.
 func (m *Machine) refuse(c Code, detail string) {
+	m.detail = detail
 	if m.refusal != c {
 		m.refusal = c
 		m.record(Record{Code: c, Door: refusalDoor(c), Detail: detail})

@@ -14,7 +14,9 @@ type Status struct {
 	Primary  string // of Term
 	Promised uint64
 	Farewell uint64
-	Refusal  Code // why this node last did not stand
+	Refusal  Code // why this node last did not stand; while it stands back, why it has to
+	// RefusedFor is what Refusal leaves open, for people.
+	RefusedFor string
 	// StandBack is when this node, whose try or term ended badly, may stand again; 0 if
 	// nothing is in the way. Until then it is not eligible in the eyes of others: they would
 	// choose it again.
@@ -29,8 +31,14 @@ func (m *Machine) Status() Status {
 	s := Status{
 		Node: m.cfg.Node, Role: m.role, Router: m.router.State(), Priority: m.cfg.Router.Priority,
 		Term: m.term, Primary: m.primary, Promised: m.promised, Farewell: m.farewell,
-		Refusal: m.refusal, StandBack: m.standBack, Stopping: m.stop.token != 0,
+		Refusal: m.refusal, RefusedFor: m.detail, StandBack: m.standBack, Stopping: m.stop.token != 0,
 		Seeks: m.role == RoleReplica && m.wanting && m.authority.Exclusive(),
+	}
+	switch {
+	case m.refusal == "":
+		s.RefusedFor = ""
+	case m.refusal == CodeStandingBack && m.failed != "":
+		s.Refusal, s.RefusedFor = m.failed, m.failedFor
 	}
 	if m.role == RoleHeld {
 		s.Held = m.follow.failed

@@ -54,6 +54,10 @@ const (
 	// source to send. MySQL needs neither.
 	StmtWrittenPosition    Statement = "written_position"
 	StmtSetReplicaPosition Statement = "set_replica_position"
+	// StmtByOffset and StmtByGTID say how a stopped replica asks its source for
+	// what follows. On MariaDB only; MySQL's always ask by GTID.
+	StmtByOffset Statement = "by_offset"
+	StmtByGTID   Statement = "by_gtid"
 
 	// StmtReadOnly makes the server refuse writes, also those of
 	// administrators where it can. It waits for running statements: it takes
@@ -229,6 +233,8 @@ var controlStatements = map[Statement][]variant{
 	},
 	StmtWrittenPosition:    {{flavor: MariaDB, sql: `SELECT @@global.gtid_binlog_pos`}},
 	StmtSetReplicaPosition: {{flavor: MariaDB, sql: `SET GLOBAL gtid_slave_pos = ?`}},
+	StmtByOffset:           {{flavor: MariaDB, sql: `CHANGE MASTER TO MASTER_USE_GTID = no`}},
+	StmtByGTID:             {{flavor: MariaDB, sql: `CHANGE MASTER TO MASTER_USE_GTID = slave_pos`}},
 
 	StmtReadOnly: {
 		// lock_wait_timeout is for the wait for other sessions' locks.

@@ -243,6 +243,9 @@ func (c *session) settle(ctx context.Context, src *Source) error {
 	if err := c.server.awaitStop(ctx); err != nil {
 		return err
 	}
+	if err := c.knowsReceived(ctx); err != nil && !errors.Is(err, errNotThere) {
+		return err
+	}
 	p, _, err := c.position(ctx)
 	if err != nil {
 		return err

@@ -50,6 +50,9 @@ func (s *Server) Seal(ctx context.Context, term uint64) (Position, error) {
 	if err := c.stopReceiver(ctx); err != nil {
 		return Position{}, fmt.Errorf("seal: %w", err)
 	}
+	if err := c.knowsReceived(ctx); err != nil {
+		return Position{}, fmt.Errorf("seal: %w", err)
+	}
 	p, _, err := c.position(ctx)
 	if err != nil {
 		return Position{}, fmt.Errorf("seal: %w", err)

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"syscall"
+	"time"
 
 	"highwater/election"
 	"highwater/supervisor/control"
@@ -51,9 +52,7 @@ func (n *Node) Order(ctx context.Context, c control.Command, progress func(strin
 	default:
 		return control.CodeUsage, fmt.Sprintf("unknown order %q", name)
 	}
-	a, err := n.ask(ctx, func(t election.Token) election.Event {
-		return election.Command{Token: t, Name: command}
-	})
+	a, err := n.command(ctx, command)
 	switch {
 	case err != nil:
 		return control.CodeFailed, fmt.Sprintf("%s: %v", name, err)
@@ -67,6 +66,32 @@ func (n *Node) Order(ctx context.Context, c control.Command, progress func(strin
 		return control.CodeDone, name + " done"
 	}
 }
+
+// command puts an order to the Machine. A failover is not refused because this host is standing by
+// itself at that moment: how that ends decides.
+func (n *Node) command(ctx context.Context, name election.CommandName) (answer, error) {
+	primary := n.loop.view.Load().Role == election.RolePrimary
+	for deadline := now().Add(standTimeout); ; {
+		a, err := n.ask(ctx, func(t election.Token) election.Event {
+			return election.Command{Token: t, Name: name}
+		})
+		if name != election.CommandFailover || primary || err != nil || a.code != election.CodeNotTakingIn || now() >= deadline {
+			return a, err
+		}
+		switch n.loop.view.Load().Role {
+		case election.RoleCandidate, election.RolePromoting, election.RoleClaiming:
+		case election.RoleReplica: // it has just given up
+		case election.RolePrimary:
+			return answer{accepted: true}, nil
+		default:
+			return a, nil
+		}
+		sleep(ctx, seekPause)
+	}
+}
+
+// standTimeout bounds the wait for a candidacy that was under way when a failover was ordered.
+const standTimeout = 15 * time.Second
 
 // local answers the control socket.
 type local struct{ *Node }

@@ -37,25 +37,30 @@ type lossless struct {
 	requiredAt election.Instant            // when MySQL's settings were last looked at
 	ackedAt    election.Instant            // when commits were last seen to be acknowledged, or none waited
 	acked      uint64                      // how many were by then
+	stuck      bool                        // some wait, and none was acknowledged since the last look
+	clients    int                         // replicas that acknowledge, at the last look
+	stirredAt  election.Instant            // when this host last committed to have them speak
 	heardAt    election.Instant            // when all that an acknowledgement needs was last so
 	silent     string                      // server process that was made silent, and has not been told otherwise
+	spokeAt    election.Instant            // when the server last acknowledged what it had received before
 	durability struct {                    //
 		promote.Durability                  // as last read
 		at                 election.Instant // then
 	}
 	failed string // last failure, said once
 
-	mu     sync.Mutex
-	word   election.Word
-	admits map[string]bool // replicas whose accounts are not locked on this server, in this term
-	acks   string          // server process that was told to acknowledge
-	began  opening         // by this process, as primary
-	weak   promote.Durability
-	known  bool // weak is
-	counts map[string]uint64
-	doing  string         // name of the change under way
-	doubt  *election.View // of a proposal whose fate is not known
-	last   map[string]sign
+	mu      sync.Mutex
+	word    election.Word
+	admits  map[string]bool // replicas whose accounts are not locked on this server, in this term
+	acks    string          // server process that was told to acknowledge
+	began   opening         // by this process, as primary
+	weak    promote.Durability
+	known   bool // weak is
+	counts  map[string]uint64
+	stalled bool           // clients wait in vain
+	doing   string         // name of the change under way
+	doubt   *election.View // of a proposal whose fate is not known
+	last    map[string]sign
 }
 
 // opening is how a term began.
@@ -122,6 +127,7 @@ func (l *lossless) turn(ctx context.Context) {
 		}
 	case election.RoleReplica, election.RoleHeld:
 		l.drop()
+		l.setStalled(false)
 		l.obey(ctx, record, view.Promised)
 	}
 }
@@ -253,6 +259,7 @@ func (l *lossless) fill(s *peer.NodeStatus) {
 	s.Revision = l.node.voter.Record().Revision
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	s.Stalled = l.stalled
 	s.WordGiven, s.WordTerm, s.WordRevision = l.word.Given, l.word.Term, l.word.Revision
 	for name, admitted := range l.admits {
 		if admitted {

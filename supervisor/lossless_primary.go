@@ -22,6 +22,7 @@ func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
 		l.term, l.lost, l.requiredAt, l.ackedAt = record.Term, map[string]election.Instant{}, 0, now()
 		l.silent = ""
 		l.setAcknowledges("")
+		l.stuck = true // clients may wait for the first replica
 	}
 	l.say(election.Word{})
 	facts := l.replicas(record)
@@ -94,7 +95,11 @@ const requireInterval = time.Second
 
 // require holds MySQL to what the view demands: as many acknowledgements, without a time limit.
 func (l *lossless) require(ctx context.Context, v election.View) error {
-	if now() < l.requiredAt.Add(requireInterval) {
+	interval := requireInterval
+	if l.stuck {
+		interval = losslessPause
+	}
+	if now() < l.requiredAt.Add(interval) {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.node.config.Fencing.Timeout)
@@ -104,10 +109,7 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 	if err != nil {
 		return err
 	}
-	if st.Clients > 0 && (st.Waiting == 0 || st.Acknowledged != l.acked) { // a frozen replica stays connected
-		l.ackedAt = now()
-	}
-	l.acked = st.Acknowledged
+	l.lookAtWaiting(ctx, st, v.Acks())
 	switch acks := v.Acks(); {
 	case acks == 0:
 		if st.Enabled {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/mysqlcheck"
 )
 
 // obey is a replica's turn: it acknowledges while the record has it in S and the primary of that
@@ -62,7 +63,11 @@ func (l *lossless) mayAcknowledge(record election.ClusterRecord, promised uint64
 // acknowledge has the server acknowledge, where it does not.
 func (l *lossless) acknowledge(ctx context.Context, record election.ClusterRecord) {
 	start := l.startID()
-	if start == "" || l.acknowledges(start) || now() < l.backoff {
+	if start == "" || now() < l.backoff {
+		return
+	}
+	if l.acknowledges(start) {
+		l.speakUp(ctx, record)
 		return
 	}
 	l.say(election.Word{}) // before anything acknowledges
@@ -80,6 +85,35 @@ func (l *lossless) acknowledge(ctx context.Context, record election.ClusterRecor
 	l.setAcknowledges(start)
 	l.failed = ""
 	l.node.log.Info("lossless.acknowledges", "source", record.Primary, "term", record.Term)
+	l.node.health.again()
+}
+
+// speakPause is the least time between two attempts to have a stall end, and speakTimeout bounds
+// one: meanwhile nobody looks whether the server may acknowledge at all.
+const (
+	speakPause   = 2 * time.Second
+	speakTimeout = 3 * time.Second
+)
+
+// speakUp has the server acknowledge what it received before it might, where the primary waits for
+// that and nothing new can come.
+func (l *lossless) speakUp(ctx context.Context, record election.ClusterRecord) {
+	sample, _ := l.node.health.snapshot()
+	p, _, _ := l.node.cluster.of(record.Primary)
+	if sample.Version.Flavor != mysqlcheck.MariaDB || !p.Stalled || now() < l.spokeAt.Add(speakPause) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, speakTimeout)
+	defer cancel()
+	source, err := l.node.source(record.Primary, record.Term)
+	if err == nil {
+		err = l.node.server.AcknowledgeReceived(ctx, source)
+	}
+	l.spokeAt = now()
+	l.node.log.Info("lossless.spoke_up", "source", record.Primary, "error", err)
+	if err != nil {
+		l.setAcknowledges("") // it may have been left half-way
+	}
 	l.node.health.again()
 }
 

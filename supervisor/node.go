@@ -104,7 +104,7 @@ func MachineConfig(c *configs.Config, self *configs.Node, source netip.Addr) ele
 			AdvertInterval: c.Election.AdvertInterval, Preempt: c.Election.Preempt,
 			DownTimerAdverts: c.Election.DownTimerAdverts, Address: source,
 		},
-		Lease: c.VIP.Lease, Linger: c.VIP.Linger, WaitForLease: waitsForLease(c),
+		Lease: c.VIP.Lease, Linger: c.VIP.Linger, WaitForLease: waitsForLease(c), Lossless: c.Durability.Mode == configs.Lossless,
 		PushInterval:  pushInterval(c),
 		GatherTimeout: c.Promote.GatherTimeout, PromoteTimeout: c.Promote.Timeout,
 		FenceTimeout:  c.Fencing.Timeout,

@@ -66,15 +66,15 @@ func (n *Node) tryOnRecord(ctx context.Context, c control.Command) (code int, te
 	case n.self.Name:
 		return n.pauseRecord(ctx, c)
 	}
-	reply, err := n.command(ctx, leader, peer.Command{Name: c.Name, Args: c.Args})
+	reply, err := n.forward(ctx, leader, peer.Command{Name: c.Name, Args: c.Args})
 	if err != nil {
 		return control.CodeUnreachable, fmt.Sprintf("%s: ask %s: %v", c.Name, leader, err)
 	}
 	return reply.Code, reply.Text
 }
 
-// command has another node carry out an order.
-func (n *Node) command(ctx context.Context, node string, c peer.Command) (peer.CommandReply, error) {
+// forward has another node carry out an order.
+func (n *Node) forward(ctx context.Context, node string, c peer.Command) (peer.CommandReply, error) {
 	for _, client := range n.clients {
 		if client.Peer() == node {
 			return client.Command(ctx, c)

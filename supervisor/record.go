@@ -147,7 +147,8 @@ func ends(c election.Code) string {
 		election.CodeReleased:
 		return web.ResultUndone
 	case election.CodeNoSuccessor, election.CodeGatherFailed, election.CodeHeardByOthers,
-		election.CodePromisedElsewhere, election.CodeCandidateExists:
+		election.CodePromisedElsewhere, election.CodeCandidateExists, election.CodeIncomplete,
+		election.CodeNobodyHeard, election.CodeDiverged, election.CodeErrant, election.CodePurged:
 		return web.ResultRefused
 	}
 	return ""

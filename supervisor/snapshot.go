@@ -92,7 +92,7 @@ func (n *Node) Status() web.Status {
 			host.Self, host.Up, host.HeardSeconds = true, true, web.Seconds(0)
 			n.describe(&host, own, primary)
 			if view := n.loop.view.Load(); view.Role != election.RolePrimary || view.Refusal == election.CodeHoldOff {
-				host.Refusal = string(view.Refusal)
+				host.Refusal, host.RefusedFor = string(view.Refusal), view.RefusedFor
 			}
 			for _, w := range verdict.Warnings {
 				host.Warnings = append(host.Warnings, string(w))
@@ -144,6 +144,7 @@ func wall(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 // describe fills a host from a status.
 func (n *Node) describe(h *web.Host, s, primary peer.NodeStatus) {
 	h.Version, h.Role, h.VRRPState, h.Priority, h.Term = s.Version, s.Role, s.VRRPState, s.Priority, s.Term
+	h.Stalled = s.Stalled
 	h.VIPHeld, h.LeaseSeconds = s.VIPHeld, s.LeaseRemaining.Seconds()
 	h.ServerVersion, h.Health, h.Eligible, h.Writable, h.Reasons = s.ServerVersion, s.Health, s.Eligible, s.Writable, s.Reasons
 	h.Source = n.cluster.nodeOf(s.SourceUUID, s.SourceHost, 0)

@@ -108,6 +108,8 @@ type NodeStatus struct {
 	WordGiven    bool   `json:"word_given,omitempty"`
 	WordTerm     uint64 `json:"word_term,omitempty"`
 	WordRevision uint64 `json:"word_revision,omitempty"`
+	// Stalled: clients of the sender's server, as primary with durability lossless, wait for acknowledgements, and none comes.
+	Stalled bool `json:"stalled,omitempty"`
 	// Admits are the nodes whose replication accounts are not locked on the sender's server, as primary with durability lossless.
 	Admits []string `json:"admits,omitempty"`
 	// Weak are the reasons for which the sender's server may not acknowledge, nor be primary of a lossless term (promote.DurabilityReason).

@@ -114,7 +114,31 @@ func (s *Status) judgePrimary() (Level, string, string) {
 		return LevelCritical, fmt.Sprintf("%s is primary, and commits wait: no replica may acknowledge.", p.Name),
 			"Wait until a replica follows it; `highwater check` on a replica says what it lacks."
 	}
+	if p.Stalled {
+		return s.judgeStall(p)
+	}
 	return s.judgeReserves(p)
+}
+
+// judgeStall says whose acknowledgement is missing.
+func (s *Status) judgeStall(p *Host) (Level, string, string) {
+	summary, next := fmt.Sprintf("%s is primary, and commits wait: no acknowledgement comes.", p.Name), ""
+	for i := range s.Hosts {
+		h := &s.Hosts[i]
+		if h == p || !h.Synced {
+			continue
+		}
+		if problem, step := h.problem(); problem != "" {
+			summary += " " + problem
+			if next == "" {
+				next = step
+			}
+		}
+	}
+	if next == "" {
+		next = "`highwater check` on a replica says what it lacks."
+	}
+	return LevelCritical, summary, next
 }
 
 func (s *Status) judgeReserves(p *Host) (Level, string, string) {
@@ -216,7 +240,11 @@ func (s *Status) refusals() string {
 		switch {
 		case !h.Up || h.Witness:
 		case h.Refusal != "":
-			all = append(all, h.Name+" does not stand"+because(append([]string{h.Refusal}, h.Reasons...)))
+			reason := h.Refusal
+			if h.RefusedFor != "" {
+				reason += ": " + h.RefusedFor
+			}
+			all = append(all, h.Name+" does not stand"+because(append([]string{reason}, h.Reasons...)))
 		case h.Role != roleReplica && h.Role != "":
 			all = append(all, h.Name+" is "+h.Role)
 		}
@@ -237,6 +265,7 @@ var refusalSteps = []struct {
 	{election.CodeNoWritable, "On the host whose server holds the data: `highwater failover`."},
 	{election.CodeNoReplicas, "Make the other servers replicate from it."},
 	{election.CodeWaitingForHosts, "Start the hosts that are missing; one of them may hold the newest transactions."},
+	{election.CodeIncomplete, "Start the hosts and servers named; one of them may hold what clients were told of. If they are gone for good: `highwater failover --accept-loss`, which says first what may be lost."},
 	{election.CodeHeldErrant, "Save the errant transactions if anybody needs them, then `highwater rejoin --rebuild` on the host named."},
 	{election.CodeNoFailover, "Bring back a host that may be primary, or take nofailover out of one's configuration and restart highwater there."},
 	{election.CodeIneligible, "`highwater check` on the hosts named."},

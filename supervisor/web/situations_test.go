@@ -174,6 +174,21 @@ var situations = []struct {
 			s.History = append(s.History, m)
 		}
 	}},
+	{"commits wait", LevelCritical, func(s *Status) {
+		s.Durability, s.Lossless = "lossless", &Lossless{Synced: []string{"db2", "db3"}, Acks: 1}
+		s.Host("db1").Stalled = true
+		for _, name := range s.Lossless.Synced {
+			s.Host(name).Synced = true
+		}
+		h := s.Host("db3")
+		h.Health, h.Eligible, h.Reasons = healthDead, false, []string{"server_dead"}
+	}},
+	{"incomplete", LevelCritical, func(s *Status) {
+		h := s.Host("db1")
+		h.Up, h.HeardSeconds = false, Seconds(9*time.Second)
+		self := s.Host("db2")
+		self.Refusal, self.RefusedFor = "incomplete", "too_few_heard: db1 is silent, db3 is silent; 1 more of S or the primary must be heard"
+	}},
 	{"pair with a witness", LevelOK, func(s *Status) {
 		w := s.Host("db3")
 		*w = Host{Name: "w1", Address: "10.0.0.20", Witness: true, Up: true, HeardSeconds: Seconds(0), Role: "replica", VRRPState: "Backup", Term: 7}

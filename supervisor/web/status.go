@@ -68,11 +68,12 @@ type Host struct {
 	Up           bool     `json:"up"`            // its supervisor answers; always true for Self
 	HeardSeconds *float64 `json:"heard_seconds"` // age of what is shown here, null if it was never heard
 
-	Role      string `json:"role"`
-	VRRPState string `json:"vrrp_state"`
-	Priority  uint8  `json:"priority"`
-	Term      uint64 `json:"term"`              // highest that the host knows
-	Refusal   string `json:"refusal,omitempty"` // reason code why it last did not stand
+	Role       string `json:"role"`
+	VRRPState  string `json:"vrrp_state"`
+	Priority   uint8  `json:"priority"`
+	Term       uint64 `json:"term"`                  // highest that the host knows
+	Refusal    string `json:"refusal,omitempty"`     // reason code why it last did not stand
+	RefusedFor string `json:"refused_for,omitempty"` // what that code leaves open
 
 	VIPHeld      bool    `json:"vip_held"`
 	LeaseSeconds float64 `json:"lease_remaining_seconds"`
@@ -84,7 +85,8 @@ type Host struct {
 	Reasons       []string `json:"reasons,omitempty"`
 	Warnings      []string `json:"warnings,omitempty"`
 	NoFailover    bool     `json:"nofailover,omitempty"`
-	Synced        bool     `json:"synced,omitempty"` // its acknowledgement counts
+	Stalled       bool     `json:"stalled,omitempty"` // commits wait for acknowledgements, and none comes
+	Synced        bool     `json:"synced,omitempty"`  // its acknowledgement counts
 
 	Source      string   `json:"source,omitempty"` // server that it replicates from
 	Replicating bool     `json:"replicating"`      // the applier runs, and the receiver is not stopped
