@@ -19,7 +19,7 @@ import (
 
 // How long the parts of a round may take, or last.
 const (
-	setUpLimit  = 3 * time.Minute // on a busy machine the servers take their time
+	setUpLimit  = 2 * time.Minute // on a busy machine the servers take their time
 	writeBefore = 700 * time.Millisecond
 	writeAfter  = 500 * time.Millisecond
 	ackLimit    = 20 * time.Second
@@ -51,12 +51,22 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	}
 	fmt.Fprintf(out, "soak of %v: three servers, authority %s, durability %s, seed %d\n", o.time, o.authority, o.durability, o.seed)
 	s := &soaking{o: o, out: out, rand: rand.New(rand.NewPCG(o.seed, 0))}
-	if s.c, err = setUp(ctx, o); err != nil {
+	setUp, cancelSetUp := context.WithTimeout(ctx, setUpLimit)
+	defer cancelSetUp()
+	if s.c, err = newCluster(setUp, o); err != nil {
 		return err
 	}
 	s.started, s.steward = time.Now(), &steward{c: s.c}
 	defer func() { err = errors.Join(err, s.c.Close()) }()
 	defer func() { err = errors.Join(err, s.report(err)) }() // before the logs are removed with the lab
+	if err := s.c.StartAll(setUp); err != nil {
+		return err
+	}
+	if err := s.c.Hosts()[0].Server.Exec(setUp, "CREATE TABLE lab.long_transaction (n INT)"); err != nil {
+		return err
+	}
+	cancelSetUp()
+	s.started = time.Now()
 	for n := 1; time.Since(s.started) < o.time; n++ {
 		f, role, hold := s.draw()
 		r, err := s.round(ctx, f, role, hold)
@@ -75,12 +85,10 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	return s.last(ctx)
 }
 
-// setUp makes the cluster; settings are quicker than the defaults, and patient enough for a busy
-// machine.
-func setUp(ctx context.Context, o options) (*cluster.Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
-	defer cancel()
-	c, err := cluster.New(ctx, cluster.Config{
+// newCluster makes the cluster; settings are quicker than the defaults, and patient enough for a
+// busy machine.
+func newCluster(ctx context.Context, o options) (*cluster.Cluster, error) {
+	return cluster.New(ctx, cluster.Config{
 		Lab:    lab.Config{Hosts: 3, Flavor: lab.MySQL, SemiSync: o.durability == configs.BestEffort},
 		Binary: o.binary, Authority: o.authority, Durability: o.durability,
 		AdvertInterval: 250 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
@@ -88,17 +96,6 @@ func setUp(ctx context.Context, o options) (*cluster.Cluster, error) {
 		KillServer: true, // a commit that waits for an acknowledgement lets no server become read-only
 		LogLevel:   "debug",
 	})
-	if err != nil {
-		return nil, err
-	}
-	err = c.StartAll(ctx)
-	if err == nil {
-		err = c.Hosts()[0].Server.Exec(ctx, "CREATE TABLE lab.long_transaction (n INT)")
-	}
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return c, nil
 }
 
 // The shortest and the longest time for which a fault lasts: shorter than the lease, and longer
