@@ -59,10 +59,10 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	s.started, s.steward = time.Now(), &steward{c: s.c}
 	defer func() { err = errors.Join(err, s.c.Close()) }()
 	defer func() { err = errors.Join(err, s.report(err)) }() // before the logs are removed with the lab
-	if err := s.c.StartAll(setUp); err != nil {
+	if err := s.c.Hosts()[0].Server.Exec(setUp, "CREATE TABLE lab.long_transaction (n INT)"); err != nil {
 		return err
 	}
-	if err := s.c.Hosts()[0].Server.Exec(setUp, "CREATE TABLE lab.long_transaction (n INT)"); err != nil {
+	if err := s.c.StartAll(setUp); err != nil {
 		return err
 	}
 	cancelSetUp()
