@@ -42,6 +42,7 @@ type lossless struct {
 	stirredAt  election.Instant            // when this host last committed to have them speak
 	heardAt    election.Instant            // when all that an acknowledgement needs was last so
 	silent     string                      // server process that was made silent, and has not been told otherwise
+	silentAt   election.Instant            // when
 	spokeAt    election.Instant            // when the server last acknowledged what it had received before
 	durability struct {                    //
 		promote.Durability                  // as last read

@@ -139,7 +139,7 @@ func (l *lossless) silence(ctx context.Context) error {
 	switch {
 	case start == "":
 		return errServerSilent
-	case l.silent == start:
+	case l.silent == start && !l.switchedOn():
 		return nil
 	case now() < l.backoff:
 		return errServerSilent
@@ -150,10 +150,16 @@ func (l *lossless) silence(ctx context.Context) error {
 	if err := l.node.server.Silence(ctx); err != nil {
 		return err
 	}
-	l.silent, l.failed = start, ""
+	l.silent, l.silentAt, l.failed = start, now(), ""
 	l.node.log.Info("lossless.silent")
 	l.node.health.again()
 	return nil
+}
+
+// switchedOn reports whether somebody else has had the server acknowledge since it was made silent.
+func (l *lossless) switchedOn() bool {
+	sample, _ := l.node.health.snapshot()
+	return sample.Settings.SemiSync.ReplicaEnabled && election.Instant(sample.SettingsAt) > l.silentAt
 }
 
 // say changes this node's word.
