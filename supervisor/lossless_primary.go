@@ -115,6 +115,12 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 		if st.Enabled {
 			err = server.DisableSource(ctx)
 		}
+	case !st.Enabled:
+		// The first commit of all makes the heartbeat's schema. One that waits for an acknowledgement
+		// would lock it, and with it out every commit that could make a replica speak.
+		if _, err = l.barrier.Pass(ctx); err == nil {
+			err = server.EnableSource(ctx, acks)
+		}
 	case !st.Lossless(acks):
 		err = server.EnableSource(ctx, acks)
 	case st.Acks != acks && l.change == nil:
