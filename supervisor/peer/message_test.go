@@ -26,6 +26,7 @@ func fullStatus(t testing.TB) NodeStatus {
 		SourceHost: "10.0.0.11", SourceUUID: "u", Receiver: "running", Applier: "running", Lag: time.Second, LagKnown: true,
 		Queue: 3, DrainETA: time.Minute, SourceEventAge: 1, SourceEventKnown: true, PrimaryHeardAge: 2, PrimaryHeardKnown: true,
 		MySQLHost: "10.0.0.12", MySQLPort: 3306,
+		Revision: 9, WordGiven: true, WordTerm: 7, WordRevision: 9, Admits: []string{"db3"}, Weak: []string{"boot_acker"}, Durable: true, Stalled: true,
 	}
 }
 
@@ -113,6 +114,10 @@ func FuzzNodeStatus(f *testing.F)  { fuzzDecode(f, fullStatus(f)) }
 func FuzzSealRequest(f *testing.F) { fuzzDecode(f, SealRequest{Term: 1, Candidate: "db2"}) }
 func FuzzSealReply(f *testing.F)   { fuzzDecode(f, SealReply{Accepted: true, Status: fullStatus(f)}) }
 func FuzzStand(f *testing.F)       { fuzzDecode(f, StandRequest{Term: 1, From: "db2"}) }
+func FuzzHold(f *testing.F) {
+	fuzzDecode(f, HoldRequest{Point: mustSet(f, "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5:7")})
+}
+
 func FuzzFarewell(f *testing.F) {
 	fuzzDecode(f, FarewellRequest{Term: 1, From: "db2", Successor: "db3"})
 }

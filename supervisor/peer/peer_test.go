@@ -247,6 +247,10 @@ func TestUrgentMessages(t *testing.T) {
 	if err != nil || stand.Accepted || stand.Reason != "nofailover" {
 		t.Errorf("stand = %+v, %v", stand, err)
 	}
+	hold, err := c.Hold(ctx, HoldRequest{Point: mustSet(t, "0-1-100")})
+	if err != nil || !hold.Holds || hold.Start != "run-1" {
+		t.Errorf("hold = %+v, %v", hold, err)
+	}
 	bye, err := c.Farewell(ctx, FarewellRequest{Term: 8, From: "db2", Successor: "db1"})
 	if err != nil || !bye.Accepted {
 		t.Errorf("farewell = %+v, %v", bye, err)
