@@ -27,13 +27,16 @@ const (
 	SessionFenceNone = "none"
 )
 
-// Values of durability.mode and durability.when_alone.
+// Values of durability.mode, durability.when_alone and durability.rejoin.
 const (
 	Lossless   = "lossless"
 	BestEffort = "best-effort"
 
 	WhenAloneStall    = "stall"
 	WhenAloneContinue = "continue"
+
+	RejoinAuto = "auto"
+	RejoinHold = "hold"
 )
 
 // Default ports, for addresses written without one.
@@ -125,6 +128,7 @@ type GARP struct {
 type Durability struct {
 	Mode      string
 	WhenAlone string // "" with best-effort; else never empty
+	Rejoin    string // never empty
 }
 
 // MySQL is the local server and how it replicates.

@@ -60,7 +60,7 @@ func TestEveryFieldIsSet(t *testing.T) {
 			GARP:  GARP{Repeat: 3, Interval: 200 * time.Millisecond, Delay: 2 * time.Second, Refresh: 0},
 			Label: "eth2:db", SessionFence: SessionFenceNFT,
 		},
-		Durability: Durability{Mode: Lossless, WhenAlone: WhenAloneContinue},
+		Durability: Durability{Mode: Lossless, WhenAlone: WhenAloneContinue, Rejoin: RejoinHold},
 		MySQL: MySQL{
 			Address: "127.0.0.1:3308", User: "hw", PasswordEnv: "P", Port: 3309, Heartbeat: "hw.beat", PidFile: "/run/mysqld.pid",
 			TLS:         &TLS{CAFile: "/m/ca", CertFile: "/m/cert", KeyFile: "/m/key", ServerName: "db"},
@@ -93,7 +93,7 @@ vip:
   garp: {repeat: 3, interval: 200ms, delay: 2s, refresh: 0s}
   label: eth2:db
   session_fence: nft
-durability: {mode: lossless, when_alone: continue}
+durability: {mode: lossless, when_alone: continue, rejoin: hold}
 mysql:
   address: 127.0.0.1:3308
   user: hw
@@ -159,6 +159,7 @@ func TestDependentDefaults(t *testing.T) {
 	if got := load(t, "version2").Election.AdvertInterval; got != time.Second {
 		t.Errorf("version 2 has an interval of %v, want 1s", got)
 	}
+	rejoin := map[string]string{Lossless: RejoinAuto, BestEffort: RejoinHold}
 	for _, tt := range []struct {
 		file, authority, whenAlone string
 		kill                       bool
@@ -172,9 +173,9 @@ func TestDependentDefaults(t *testing.T) {
 		{"hooks-and-command", AuthorityQuorum, WhenAloneStall, false}, // kill_server: false
 	} {
 		c := load(t, tt.file)
-		if c.Authority() != tt.authority || c.Durability.WhenAlone != tt.whenAlone || *c.Fencing.KillServer != tt.kill {
-			t.Errorf("%s: authority %s, when_alone %q, kill_server %v; want %s, %q, %v", tt.file,
-				c.Authority(), c.Durability.WhenAlone, *c.Fencing.KillServer, tt.authority, tt.whenAlone, tt.kill)
+		if c.Authority() != tt.authority || c.Durability.WhenAlone != tt.whenAlone || c.Durability.Rejoin != rejoin[c.Durability.Mode] || *c.Fencing.KillServer != tt.kill {
+			t.Errorf("%s: authority %s, when_alone %q, rejoin %q, kill_server %v; want %s, %q, %v", tt.file,
+				c.Authority(), c.Durability.WhenAlone, c.Durability.Rejoin, *c.Fencing.KillServer, tt.authority, tt.whenAlone, tt.kill)
 		}
 	}
 }

@@ -25,6 +25,12 @@ func (c *Config) resolve() {
 			c.Durability.WhenAlone = WhenAloneContinue
 		}
 	}
+	if c.Durability.Rejoin == "" {
+		c.Durability.Rejoin = RejoinHold
+		if c.Durability.Mode == Lossless {
+			c.Durability.Rejoin = RejoinAuto
+		}
+	}
 	if c.MySQL.Port == 0 {
 		c.MySQL.Port = DefaultMySQLPort
 		if _, port, err := splitHostPort(c.MySQL.Address); err == nil {

@@ -124,6 +124,7 @@ func (d *Durability) keys() mapping {
 	return mapping{
 		{name: "mode", kind: choice{&d.Mode, []string{Lossless, BestEffort}}},
 		{name: "when_alone", kind: choice{&d.WhenAlone, []string{WhenAloneStall, WhenAloneContinue}}, absent: "stall; continue with two servers and a witness"},
+		{name: "rejoin", kind: choice{&d.Rejoin, []string{RejoinAuto, RejoinHold}}, absent: "auto; hold with best-effort"},
 	}
 }
 

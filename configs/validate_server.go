@@ -48,6 +48,9 @@ func (v *validator) checkDurability() {
 		if v.isWritten("durability.when_alone") {
 			v.refuse("durability.when_alone", "best-effort never waits for a replica, so this means nothing", "remove it, or write mode: lossless")
 		}
+		if d.Rejoin == RejoinAuto {
+			v.refuse("durability.rejoin", "with best-effort clients may have been told of what an old primary alone has", "write hold, or mode: lossless")
+		}
 		return
 	}
 	if !v.sound("cluster.nodes", "election.authority") {
