@@ -134,6 +134,10 @@ const (
 	// those from its start: type in column three, text in column six.
 	StmtBinlogEvents Statement = "binlog_events"
 
+	// StmtErrorLog returns the error log, oldest first and of earlier runs too, as
+	// thread and code. Entries of a thread are not those of a start.
+	StmtErrorLog Statement = "error_log"
+
 	// StmtClonePlugin returns the state of the CLONE plugin, if it is loaded.
 	StmtClonePlugin Statement = "clone_plugin"
 	// StmtCloneInstall loads it.
@@ -303,6 +307,10 @@ var controlStatements = map[Statement][]variant{
 	StmtBinlogBase:   {{sql: `SELECT @@global.log_bin_basename`}},
 	StmtBinlogFiles:  {{sql: `SHOW BINARY LOGS`}},
 	StmtBinlogEvents: {{sql: `SHOW BINLOG EVENTS IN ? LIMIT ?`}},
+
+	// In the order of the log: that of LOGGED is the wall clock's.
+	StmtErrorLog: {{flavor: MySQL, since: release{8, 0, 22}, sql: `SELECT COALESCE(THREAD_ID, 0), COALESCE(ERROR_CODE, '')
+		FROM performance_schema.error_log`}},
 
 	StmtClonePlugin: {{flavor: MySQL, sql: `SELECT PLUGIN_STATUS FROM information_schema.PLUGINS WHERE PLUGIN_NAME = 'clone'`}},
 	StmtCloneInstall: {
