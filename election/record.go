@@ -220,6 +220,21 @@ func (r ClusterRecord) Untold(node string, term uint64) error {
 	return nil
 }
 
+// UntoldLast is [ClusterRecord.Untold] for the last run of terms of node, which must be the one
+// of term: whatever it wrote later is not what the record is about.
+func (r ClusterRecord) UntoldLast(node string, term uint64) error {
+	for _, f := range slices.Backward(r.Failovers) {
+		if f.From == node {
+			if term < f.Since || f.Last < term {
+				return refuse("call its transactions untold", RefusedUnknown, node,
+					fmt.Sprintf("it was last primary in its terms %d to %d, and itself knows of term %d", f.Since, f.Last, term))
+			}
+			break
+		}
+	}
+	return r.Untold(node, term)
+}
+
 // indexSynced returns where node is in list, -1 if it is not.
 func indexSynced(list []SyncedNode, node string) int {
 	return slices.IndexFunc(list, func(s SyncedNode) bool { return s.Node == node })

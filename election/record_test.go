@@ -325,6 +325,14 @@ func TestUntold(t *testing.T) {
 	if err := unused.Untold("db2", 4); err != nil {
 		t.Errorf("loss was not accepted for db1: %v", err)
 	}
+	// It counts only as the last run of that server.
+	again := must(t)(must(t)(clean.BeginTerm(6, "db1", move)).BeginTerm(9, "db3", move))
+	if err := errors.Join(clean.UntoldLast("db1", 1), again.UntoldLast("db1", 6), again.Untold("db1", 1)); err != nil {
+		t.Errorf("a clean end: %v", err)
+	}
+	wantRefusal(t, again.UntoldLast("db1", 1), RefusedUnknown)
+	wantRefusal(t, again.UntoldLast("db3", 9), RefusedIsPrimary)
+	wantRefusal(t, clean.UntoldLast("db3", 1), RefusedUnknown)
 	// History is short, and what it does not tell is not proved.
 	for term := uint64(10); term < 40; term += 2 {
 		clean = must(t)(clean.BeginTerm(term, "db3", move))
