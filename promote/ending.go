@@ -62,7 +62,7 @@ func (c *session) ended(ctx context.Context, errant gtid.Set) (RunEnding, error)
 	if err != nil {
 		return RunEnding{}, err
 	}
-	run, err := c.server.noteRun(p.StartID)
+	run, err := c.server.noteRun(p.StartID, func(r serverRun) uint64 { return r.Led })
 	if err != nil {
 		return RunEnding{}, err
 	}

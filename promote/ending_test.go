@@ -28,7 +28,7 @@ func (h *labHost) ended(beyond gtid.Set) RunEnding {
 // noteRun is what a supervisor does when it sees a new server process.
 func (h *labHost) noteRun() {
 	h.t.Helper()
-	if err := h.control.NoteRun(h.position().StartID); err != nil {
+	if err := h.control.NoteRun(h.position().StartID, 1); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -244,20 +244,35 @@ func TestLogEnding(t *testing.T) {
 func TestServerRun(t *testing.T) {
 	t.Parallel()
 	s := &Server{cfg: Config{StateDir: t.TempDir()}}
-	for _, tt := range []struct{ start, before string }{{"1", ""}, {"1", ""}, {"2", "1"}, {"2", "1"}, {"3", "2"}} {
-		run, err := s.noteRun(tt.start)
-		if err != nil || run.Before != tt.before || run.Start != tt.start {
-			t.Errorf("%s: %+v, %v", tt.start, run, err)
+	led := func(term uint64) func(serverRun) uint64 { return func(serverRun) uint64 { return term } }
+	for _, tt := range []struct {
+		start     string
+		led       uint64
+		before    string
+		beforeLed uint64
+	}{{"1", 0, "", 0}, {"1", 7, "", 0}, {"2", 0, "1", 7}, {"2", 8, "1", 7}, {"2", 0, "1", 7}, {"3", 0, "2", 0}} {
+		run, err := s.noteRun(tt.start, led(tt.led))
+		if err != nil || run.Before != tt.before || run.BeforeLed != tt.beforeLed || run.Start != tt.start {
+			t.Errorf("%+v: %+v, %v", tt, run, err)
 		}
 	}
+	if err := s.NoteRun("3", 9); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.LedBefore("3"); err != nil || got != 0 {
+		t.Errorf("the run before led term %d, %v", got, err)
+	}
+	if got, err := s.LedBefore("4"); err != nil || got != 9 {
+		t.Errorf("the run before led term %d, %v", got, err)
+	}
 	// Another boot, and damage, prove nothing.
-	if run := (serverRun{Boot: "a", Start: "3", Before: "2"}).next("b", "3"); run != (serverRun{Boot: "b", Start: "3"}) {
+	if run := (serverRun{Boot: "a", Start: "3", Before: "2"}).next("b", "3", 2); run != (serverRun{Boot: "b", Start: "3", Led: 2}) {
 		t.Errorf("%+v", run)
 	}
 	if err := os.WriteFile(filepath.Join(s.cfg.StateDir, runFile), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if run, err := s.noteRun("4"); err != nil || run.Before != "" {
+	if run, err := s.noteRun("4", led(0)); err != nil || run.Before != "" {
 		t.Errorf("%+v, %v", run, err)
 	}
 }

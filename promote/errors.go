@@ -54,6 +54,8 @@ var (
 	// that should become a replica. They could only be let through, which
 	// commits what nobody acknowledged, or ended by SIGKILL.
 	ErrWaitingCommits = errors.New("commits wait for a semi-sync acknowledgement")
+	// ErrNotReplayable says that a saved file is a list of events.
+	ErrNotReplayable = errors.New("cannot be replayed")
 	// ErrCloneUnsupported says that this server cannot copy another one's data.
 	ErrCloneUnsupported = errors.New("no CLONE on this server")
 

@@ -53,6 +53,31 @@ type RebuildResult struct {
 // CLONE_ADMIN here. On MariaDB the error wraps [ErrCloneUnsupported] and says
 // what to do.
 func (s *Server) Rebuild(ctx context.Context, donor Source, progress func(CloneProgress)) (RebuildResult, error) {
+	return s.rebuild(ctx, donor, func(RebuildResult) error { return nil }, progress)
+}
+
+// RebuildUntold is Rebuild where nobody decided to give up what only this server
+// has: untold are transactions of which no client was told. It is refused with
+// [ErrErrant] if there are others, and if those are not saved in a file that can be
+// replayed.
+func (s *Server) RebuildUntold(ctx context.Context, donor Source, untold gtid.Set, progress func(CloneProgress)) (RebuildResult, error) {
+	return s.rebuild(ctx, donor, func(r RebuildResult) error {
+		if others := r.Errant.Subtract(untold); !others.IsEmpty() {
+			return ErrErrant{others}
+		}
+		if r.Tail == "" {
+			return nil
+		}
+		ok, err := replayable(r.Tail)
+		if err == nil && !ok {
+			err = fmt.Errorf("%s %w", r.Tail, ErrNotReplayable)
+		}
+		return err
+	}, progress)
+}
+
+// rebuild asks allow once everything is saved and before anything changes.
+func (s *Server) rebuild(ctx context.Context, donor Source, allow func(RebuildResult) error, progress func(CloneProgress)) (RebuildResult, error) {
 	if promised := s.Promised(); donor.Term < promised {
 		return RebuildResult{}, fmt.Errorf("rebuild from %s: %w", donor.Node, ErrPromised{promised, donor.Term})
 	}
@@ -61,14 +86,14 @@ func (s *Server) Rebuild(ctx context.Context, donor Source, progress func(CloneP
 		return RebuildResult{}, err
 	}
 	defer end()
-	result, err := c.rebuild(ctx, donor, progress)
+	result, err := c.rebuild(ctx, donor, allow, progress)
 	if err != nil {
 		return result, fmt.Errorf("rebuild from %s: %w", donor.Node, err)
 	}
 	return result, nil
 }
 
-func (c *session) rebuild(ctx context.Context, donor Source, progress func(CloneProgress)) (RebuildResult, error) {
+func (c *session) rebuild(ctx context.Context, donor Source, allow func(RebuildResult) error, progress func(CloneProgress)) (RebuildResult, error) {
 	if _, ok := c.version.SQL(mysqlcheck.StmtClone); !ok {
 		return RebuildResult{}, fmt.Errorf("%w (%s): stop it, restore a mariadb-backup of %s into its data directory, start it read-only; it then rejoins by itself",
 			ErrCloneUnsupported, c.version, donor.Node)
@@ -92,6 +117,9 @@ func (c *session) rebuild(ctx context.Context, donor Source, progress func(Clone
 		if result.Tail, err = c.saveTail(ctx, result.Errant, donor); err != nil {
 			return result, fmt.Errorf("save errant transactions: %w", err)
 		}
+	}
+	if err := allow(result); err != nil {
+		return result, err
 	}
 	if ch != nil {
 		if err := c.exec(ctx, mysqlcheck.StmtStopReplica); err != nil {

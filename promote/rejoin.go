@@ -16,10 +16,12 @@ type RejoinResult struct {
 	Follow FollowResult
 	// Held says that it has transactions which its source has not, and stays out
 	// until somebody decides. Errant names them, and Tail is the file that holds
-	// them, readable and replayable.
+	// them, readable and, where mysqlbinlog is at hand, replayable.
 	Held   bool
 	Errant gtid.Set
 	Tail   string
+	// Replayable says that Tail is more than a list.
+	Replayable bool
 }
 
 // Rejoin makes an old primary follow src, if it has nothing that src has not.
@@ -39,6 +41,9 @@ func (s *Server) Rejoin(ctx context.Context, src Source) (RejoinResult, error) {
 	}
 	defer end()
 	result.Tail, err = c.saveTail(ctx, errant.Set, src)
+	if err == nil {
+		result.Replayable, err = replayable(result.Tail)
+	}
 	if err != nil {
 		return result, fmt.Errorf("save errant transactions: %w", err)
 	}

@@ -21,32 +21,53 @@ const runFile = "server_run.json"
 type serverRun struct {
 	Boot  string `json:"boot"`
 	Start string `json:"start"` // as [Position.StartID]
-	// Before is the run that was seen before it in the same boot; "" if none was.
-	Before string `json:"before,omitempty"`
+	// Led is the term whose primary it is, or was when it was seen last; 0 if none.
+	Led uint64 `json:"led"`
+	// Before is the run that was seen before it in the same boot, "" if none was, and
+	// BeforeLed its Led.
+	Before    string `json:"before,omitempty"`
+	BeforeLed uint64 `json:"before_led,omitempty"`
 }
 
-// next is r once the run start is seen in boot.
-func (r serverRun) next(boot, start string) serverRun {
+// next is r once the run start is seen in boot, as primary of the term led or not.
+func (r serverRun) next(boot, start string, led uint64) serverRun {
 	switch {
 	case r.Boot != boot:
-		return serverRun{Boot: boot, Start: start}
+		return serverRun{Boot: boot, Start: start, Led: led}
 	case r.Start != start:
-		return serverRun{Boot: boot, Start: start, Before: r.Start}
+		return serverRun{Boot: boot, Start: start, Led: led, Before: r.Start, BeforeLed: r.Led}
 	default:
+		r.Led = led
 		return r
 	}
 }
 
-// NoteRun remembers that the server process start ran, and survives restarts of
-// the supervisor. It belongs at every new process, soon after it started.
-func (s *Server) NoteRun(start string) error {
-	if _, err := s.noteRun(start); err != nil {
+// NoteRun remembers that the server process start runs as primary of the term led,
+// or with 0 as no primary. It belongs at every change of the two, before much has
+// happened.
+func (s *Server) NoteRun(start string, led uint64) error {
+	if _, err := s.noteRun(start, func(serverRun) uint64 { return led }); err != nil {
 		return fmt.Errorf("note the run of the server: %w", err)
 	}
 	return nil
 }
 
-func (s *Server) noteRun(start string) (serverRun, error) {
+// LedBefore returns the term whose primary the run of the server before start was
+// when it was seen last; 0 if it was none, or is not known.
+func (s *Server) LedBefore(start string) (uint64, error) {
+	run, err := s.noteRun(start, func(r serverRun) uint64 {
+		if r.Start != start {
+			return 0
+		}
+		return r.Led
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the run of the server: %w", err)
+	}
+	return run.BeforeLed, nil
+}
+
+func (s *Server) noteRun(start string, led func(serverRun) uint64) (serverRun, error) {
 	boot, err := bootID()
 	if err != nil {
 		return serverRun{}, err
@@ -57,7 +78,7 @@ func (s *Server) noteRun(start string) (serverRun, error) {
 	if err != nil {
 		return serverRun{}, err
 	}
-	run := before.next(boot, start)
+	run := before.next(boot, start, led(before))
 	if run == before {
 		return run, nil
 	}

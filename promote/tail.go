@@ -59,6 +59,29 @@ func (c *session) saveTail(ctx context.Context, errant gtid.Set, src Source) (st
 	return path, syncDir(c.server.cfg.StateDir)
 }
 
+// listText begins a saved file that is a list of events only.
+const listText = "-- This is a list of events and cannot be replayed: "
+
+// replayable reports whether a saved file is SQL.
+func replayable(path string) (bool, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	lines := bufio.NewReader(f)
+	for range 2 { // the header
+		if _, err := lines.ReadString('\n'); err != nil {
+			return false, err
+		}
+	}
+	line, err := lines.ReadString('\n')
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return line != "" && !strings.HasPrefix(line, listText), err
+}
+
 // startsWith reports whether the file at path begins with text.
 func startsWith(path, text string) (bool, error) {
 	f, err := os.Open(path)
@@ -144,8 +167,8 @@ func (c *session) dump(ctx context.Context, f *os.File, logs []string, errant gt
 		return err
 	}
 	w := bufio.NewWriter(f)
-	fmt.Fprintf(w, "-- This is a list of events and cannot be replayed: %s.\n-- The binary logs are as they were: %s\n",
-		strings.ReplaceAll(reason.Error(), "\n", " "), strings.Join(logs, " "))
+	fmt.Fprintf(w, "%s%s.\n-- The binary logs are as they were: %s\n",
+		listText, strings.ReplaceAll(reason.Error(), "\n", " "), strings.Join(logs, " "))
 	for _, log := range logs {
 		err := c.logEvents(ctx, log, 1<<62, func(pos uint64, kind, info string) error {
 			_, err := fmt.Fprintf(w, "-- %s\t%d\t%s\t%s\n", log, pos, kind, strings.ReplaceAll(info, "\n", " "))
