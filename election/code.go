@@ -28,6 +28,8 @@ const (
 	CodeFarewell        Code = "farewell"         // the primary gave up its right and said so
 	CodeNewPrimary      Code = "new_primary"      // another host is primary in a new term
 	CodeAddressRestored Code = "address_restored" // a VIP that somebody removed was put back
+	CodeRebuilding      Code = "rebuilding"       // the primary is being copied, since nobody was told of what only this server has
+	CodeRebuilt         Code = "rebuilt"          // that is done
 )
 
 // Why the VIP was given up, or a promotion undone.
@@ -76,6 +78,17 @@ const (
 	CodePromisedElsewhere Code = "promised_elsewhere"
 	CodeGatherFailed      Code = "gather_failed"
 	CodeFollowFailed      Code = "follow_failed"
+)
+
+// Why a held server is not rebuilt by itself (`durability.rejoin`).
+const (
+	CodeRejoinHold       Code = "rejoin_hold"        // the configuration says so
+	CodeRejoinNoClone    Code = "rejoin_no_clone"    // MariaDB
+	CodeRejoinUnproved   Code = "rejoin_unproved"    // the cluster record does not show that nobody was told
+	CodeRejoinShutDown   Code = "rejoin_shut_down"   // an orderly shutdown tells waiting clients OK
+	CodeRejoinEndUnknown Code = "rejoin_end_unknown" // how the server ended
+	CodeRejoinUnsaved    Code = "rejoin_unsaved"     // its transactions are not in a file that can be replayed
+	CodeRejoinFailed     Code = "rejoin_failed"      // the copy failed
 )
 
 // Why door 4 lets nobody through, or a promotion fails, in the words of package promote.

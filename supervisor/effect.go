@@ -215,6 +215,10 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 	defer cancel()
 	defer n.health.again()
 	ended := election.FollowEnded{Token: a.Token}
+	if errant, busy := n.rejoin.busy(); busy {
+		ended.Errant = errant // until the copy is complete
+		return ended
+	}
 	if done, err := n.lossless.awaitTurn(ctx, a.Node); done || err != nil {
 		ended.Err = text(err)
 		return ended
@@ -229,13 +233,14 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 	switch {
 	case result.Held:
 		ended.Errant = result.Errant.String()
-		if last := n.lastErrant.Swap(&ended.Errant); last != nil && *last == ended.Errant {
-			break // said before
+		if v, news := n.rejoin.held(ctx, source, result, err); news {
+			n.log.Warn("errant.held", "errant", ended.Errant, "count", result.Errant.Count(), "saved", result.Tail, "error", err,
+				"reason", string(v.code), "detail", v.detail)
 		}
-		n.log.Warn("errant.held", "errant", ended.Errant, "count", result.Errant.Count(), "saved", result.Tail, "error", err)
 	case err != nil:
 		ended.Err = err.Error()
 	default:
+		n.rejoin.clear()
 		n.log.Info("server.follows", "source", a.Node, "receiver", result.Follow.Receiver)
 	}
 	return ended

@@ -48,6 +48,10 @@ type lossless struct {
 		promote.Durability                  // as last read
 		at                 election.Instant // then
 	}
+	noted struct { // of the local server, last
+		start string
+		led   uint64
+	}
 	failed string // last failure, said once
 
 	mu      sync.Mutex
@@ -124,13 +128,29 @@ func (l *lossless) turn(ctx context.Context) {
 	switch view.Role {
 	case election.RoleClaiming, election.RolePrimary:
 		if record.Primary == l.node.self.Name && record.Term >= view.Term {
+			l.note(record.Term)
 			l.lead(ctx, record)
 		}
 	case election.RoleReplica, election.RoleHeld:
 		l.drop()
 		l.setStalled(false)
+		l.note(0)
 		l.obey(ctx, record, view.Promised)
 	}
+}
+
+// note remembers which run of the server is primary of a term, 0 for none: if it ends by a crash,
+// what it alone has was told to nobody.
+func (l *lossless) note(led uint64) {
+	start := l.startID()
+	if start == "" || l.noted.start == start && l.noted.led == led {
+		return
+	}
+	if err := l.node.server.NoteRun(start, led); err != nil {
+		l.node.log.Warn("run.not_noted", "error", err)
+		return
+	}
+	l.noted.start, l.noted.led = start, led
 }
 
 // settle takes in the fate of a proposal.

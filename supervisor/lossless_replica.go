@@ -23,6 +23,10 @@ func (l *lossless) obey(ctx context.Context, record election.ClusterRecord, prom
 	l.mu.Lock()
 	clear(l.admits)
 	l.mu.Unlock()
+	if l.node.rebuilding.Load() { // it follows nobody, and will be another process
+		l.say(election.Word{})
+		return
+	}
 	switch {
 	case l.mayAcknowledge(record, promised):
 		l.heardAt = at

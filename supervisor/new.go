@@ -56,6 +56,7 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 	if n.adverts, err = newAdverts(c, self, o.Log); err != nil {
 		return nil, err
 	}
+	n.rejoin = newRejoin(n)
 	// A witness has no server, no address and sends no advertisements: what is left is its vote.
 	n.health = &health{check: c.Check, cluster: n.cluster, wake: make(chan struct{}, 1), lossless: c.Durability.Mode == configs.Lossless}
 	if !self.Witness {

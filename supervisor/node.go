@@ -59,6 +59,7 @@ type Node struct {
 	web       *web.Server  // nil when none is configured
 	voter     *voter.Voter // nil with authority vrrp
 	lossless  *lossless    // nil with durability best-effort
+	rejoin    *rejoin
 	metrics   *web.Metrics
 	endWatch  context.CancelFunc
 	alive     func()
@@ -78,7 +79,6 @@ type Node struct {
 	upgrading    atomic.Bool
 	ending       atomic.Bool // stop or restart was ordered
 	rebuilding   atomic.Bool
-	lastErrant   atomic.Pointer[string]   // errant transactions that were logged last
 	idleEvents   atomic.Pointer[[]string] // that did not run on the primary which this node followed; nil: not known
 	strangers    atomic.Uint64            // adverts from IPv6 sources that are no node's
 }
@@ -240,6 +240,7 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, signals <-chan os.S
 	}
 	g.Go(func() error { return n.watchAddresses(ctx) })
 	g.Go(func() error { return n.health.run(ctx, n) })
+	g.Go(func() error { return n.rejoin.run(ctx) })
 	if n.lossless != nil {
 		g.Go(func() error { return n.lossless.run(ctx) })
 	}

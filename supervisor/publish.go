@@ -88,6 +88,9 @@ func (n *Node) buildStatus() peer.NodeStatus {
 	}
 	if view.Held != "" {
 		s.Held = []string{view.Held}
+		if why := n.rejoin.why(); why != "" {
+			s.Held = append(s.Held, why)
+		}
 	}
 	if n.restarting.Load() {
 		s.BackWithin = n.config.VIP.Lease

@@ -34,6 +34,7 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 	}
 	defer n.rebuilding.Store(false)
 	n.health.rebuild(true)
+	defer n.rejoin.clear()
 	result, err := n.server.Rebuild(ctx, donor, func(p promote.CloneProgress) {
 		progress(fmt.Sprintf("%s: %s", p.Stage, p.State))
 	})

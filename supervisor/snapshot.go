@@ -39,6 +39,7 @@ func (n *Node) Snapshot() web.Snapshot {
 	}
 	s.Adverts.Dropped["stranger"] += n.strangers.Load()
 	s.LosslessChanges = n.lossless.changes()
+	s.Rejoins = n.rejoin.results()
 	sample, _ := n.health.snapshot()
 	s.Replicas = len(sample.Counters.Replicas)
 	for _, c := range n.clients {
@@ -165,6 +166,9 @@ func (n *Node) describe(h *web.Host, s, primary peer.NodeStatus) {
 	if h.Held {
 		if set, err := gtid.Parse(s.Held[0]); err == nil {
 			errant = set
+		}
+		if len(s.Held) > 1 {
+			h.HeldWhy = s.Held[1]
 		}
 	}
 	h.Errant, h.ErrantCount = errant.String(), errant.Count()

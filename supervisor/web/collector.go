@@ -36,6 +36,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	if l := s.Status.Lossless; l != nil {
 		e.lossless(l, s.LosslessChanges)
 	}
+	for _, result := range slices.Sorted(maps.Keys(s.Rejoins)) {
+		e.counter("rejoins_total", "Returns of the local server with transactions that the primary has not, by what became of it.",
+			s.Rejoins[result], "result", result)
+	}
 	e.traffic(&s)
 }
 

@@ -202,6 +202,9 @@ func (h *Host) problem() (text, next string) {
 		} else if h.ErrantCount > 1 {
 			what = fmt.Sprintf("%d transactions", h.ErrantCount)
 		}
+		if why, _, _ := strings.Cut(h.HeldWhy, ":"); why == string(election.CodeRebuilding) {
+			return fmt.Sprintf("%s is being rebuilt: it has %s that the primary has not, and nobody was told of.", h.Name, what), "Wait until the copy is complete."
+		}
 		return fmt.Sprintf("%s is held: it has %s that the primary has not.", h.Name, what),
 			fmt.Sprintf("Save them if anybody needs them, then `highwater rejoin --rebuild` on %s.", h.Name)
 	case h.Role == roleDemoting:

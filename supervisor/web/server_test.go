@@ -50,6 +50,7 @@ func testSnapshot() Snapshot {
 			{Name: "db3"},
 		},
 		PeerRefused: map[string]uint64{"plaintext": 3, "self": 0}, JournalWritten: 99, JournalDropped: 1, LogDropped: 7,
+		Rejoins: map[string]uint64{"rebuilt": 1, "held": 2},
 	}
 }
 

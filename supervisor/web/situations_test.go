@@ -114,6 +114,13 @@ var situations = []struct {
 		h := s.Host("db3")
 		h.Role, h.Held, h.Eligible, h.Reasons = "held", true, false, []string{"errant_transactions"}
 		h.Errant, h.ErrantCount = "3e11fa47-71ca-11e1-9e33-c80aa9429562:41-43", 3
+		h.HeldWhy = "rejoin_shut_down: binlog.000007 ends with a Stop event"
+	}},
+	{"errant rebuilding", LevelWarning, func(s *Status) {
+		h := s.Host("db3")
+		h.Role, h.Held, h.Eligible, h.Reasons = "held", true, false, []string{"errant_transactions"}
+		h.Errant, h.ErrantCount = "3e11fa47-71ca-11e1-9e33-c80aa9429562:41", 1
+		h.HeldWhy = "rebuilding: FILE COPY In Progress, 120 of 400 MiB"
 	}},
 	{"first start refused", LevelCritical, func(s *Status) {
 		s.Term, s.Primary, s.LastFailover = 0, "", nil

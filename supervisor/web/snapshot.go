@@ -18,6 +18,8 @@ type Snapshot struct {
 	Quorum  *Quorum // nil without one
 	// LosslessChanges counts the changes of S and k that this node made, by kind; nil with best-effort.
 	LosslessChanges map[string]uint64
+	// Rejoins counts what became of a local server with errant transactions, by result.
+	Rejoins map[string]uint64
 	// PeerRefused counts connections and messages that the peer channel refused, by reason.
 	PeerRefused map[string]uint64
 	// Replicas is how many replicas are connected to the local server.

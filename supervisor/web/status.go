@@ -95,7 +95,8 @@ type Host struct {
 	Behind      *uint64  `json:"behind_transactions"` // executed by the primary, not received here
 	Errant      string   `json:"errant,omitempty"`    // GTID set that the primary has not
 	ErrantCount uint64   `json:"errant_transactions"`
-	Held        bool     `json:"held,omitempty"` // stays fenced because of Errant
+	Held        bool     `json:"held,omitempty"`     // stays fenced because of Errant
+	HeldWhy     string   `json:"held_why,omitempty"` // reason code, and what more there is to say
 }
 
 // Failover is a move of the role, or the attempt.

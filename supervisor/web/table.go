@@ -154,6 +154,9 @@ func (h *Host) notes() string {
 	}
 	if h.Held {
 		notes = append(notes, "held")
+		if h.HeldWhy != "" {
+			notes = append(notes, shorten(h.HeldWhy, 80))
+		}
 	}
 	if h.Refusal != "" {
 		notes = append(notes, h.Refusal)

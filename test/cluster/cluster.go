@@ -277,6 +277,10 @@ func (c *Cluster) StartSupervisor(h *lab.Host) error {
 	defer log.Close()
 	cmd := exec.Command(c.config.Binary, "run", "--config", c.ConfigFile(h))
 	cmd.Stdout, cmd.Stderr = log, log
+	// Beside a server there are its programs: one saves errant transactions.
+	if program, err := lab.Program("mysqlbinlog"); err == nil {
+		cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(program)+string(os.PathListSeparator)+os.Getenv("PATH"))
+	}
 	p, err := h.Start(cmd)
 	if err != nil {
 		return fmt.Errorf("start the supervisor of %s: %w", h.Name(), err)
