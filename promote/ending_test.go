@@ -3,6 +3,7 @@
 package promote
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -275,5 +276,56 @@ func TestServerRun(t *testing.T) {
 	}
 	if run, err := s.noteRun("4", led(0)); err != nil || run.Before != "" {
 		t.Errorf("%+v, %v", run, err)
+	}
+}
+
+// Without an operator's order only what was judged is given up, and only once it can be replayed.
+func TestRebuildUntold(t *testing.T) {
+	t.Parallel()
+	lab.Require(t, "mysql")
+	hosts := newCluster(t, lab.MySQL, 2)
+	a, b := hosts[0], hosts[1]
+	b.seal(2)
+	a.do("INSERT INTO d.t (s) VALUES ('judged')")
+	untold := a.position().Executed.Subtract(b.position().Executed)
+	a.do("INSERT INTO d.t (s) VALUES ('not judged')")
+	all := a.position().Executed.Subtract(b.position().Executed)
+	succeed(t, a, b)
+	b.do("GRANT BACKUP_ADMIN ON *.* TO repl@'%'")
+	ctx := testContext(t)
+	if err := a.Start(ctx); err != nil {
+		t.Fatal(err)
+	}
+	before := a.position()
+	var errant ErrErrant
+	_, err := a.control.RebuildUntold(ctx, b.source(2), untold, nil)
+	if !errors.As(err, &errant) || !errant.Set.Equal(all.Subtract(untold)) {
+		t.Errorf("%v, want an error that names %s", err, all.Subtract(untold))
+	}
+	saved, err := filepath.Glob(filepath.Join(a.dir, "errant-*.sql"))
+	if err != nil || len(saved) != 1 {
+		t.Fatalf("saved %v, %v", saved, err)
+	}
+	if err := os.Remove(saved[0]); err != nil {
+		t.Fatal(err)
+	}
+	// Without the program a list is saved.
+	program := a.control.cfg.BinlogProgram
+	a.control.cfg.BinlogProgram = "/nowhere/mysqlbinlog"
+	if _, err := a.control.RebuildUntold(ctx, b.source(2), all, nil); !errors.Is(err, ErrNotReplayable) {
+		t.Errorf("a list: %v", err)
+	}
+	if got := a.position(); !got.Executed.Equal(before.Executed) || got.StartID != before.StartID {
+		t.Errorf("a refusal changed something: %+v, was %+v", got, before)
+	}
+	if err := os.Remove(saved[0]); err != nil {
+		t.Fatal(err)
+	}
+	a.control.cfg.BinlogProgram = program
+	if result, err := a.control.RebuildUntold(ctx, b.source(2), all, nil); err != nil || result.NeedsStart || result.Tail == "" {
+		t.Fatalf("%+v, %v", result, err)
+	}
+	if got := a.position(); !got.Executed.Equal(b.position().Executed) {
+		t.Errorf("rebuilt at %s, want %s", got.Executed, b.position().Executed)
 	}
 }
