@@ -149,6 +149,7 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 		n.lossless.bar(reports, heard)
 	}
 	choice := promote.Choose(n.self.Name, reports, n.config.Promote.Timeout)
+	n.missing.Store(&choice.Missing)
 	ended.Winner, ended.FetchFrom = choice.Winner, choice.FetchFrom
 	if ended.Code == "" && choice.Winner == "" {
 		ended.Code = election.Code(choice.Reason)
