@@ -115,7 +115,7 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 		if st.Enabled {
 			err = server.DisableSource(ctx)
 		}
-	case !st.Enabled:
+	case !st.Enabled && len(l.node.voter.Record().Synced) == 0:
 		// The first commit of all makes the heartbeat's schema. One that waits for an acknowledgement
 		// would lock it, and with it out every commit that could make a replica speak.
 		if _, err = l.barrier.Pass(ctx); err == nil {
