@@ -126,7 +126,7 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 	case st.Acks != acks && l.change == nil:
 		err = server.SetAcks(ctx, acks)
 	}
-	if err == nil && st.Clients > len(l.node.voter.Record().Synced) {
+	if err == nil && st.Clients > l.following() {
 		err = l.foreign(ctx) // an acknowledgement of its counts, and it is in no S
 	}
 	if err == nil {
@@ -134,6 +134,17 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 		l.node.health.promoted(&promote.SemiSync{Acks: v.Acks()})
 	}
 	return err
+}
+
+// following counts the members of S that are there to acknowledge.
+func (l *lossless) following() int {
+	n := 0
+	for _, s := range l.node.voter.Record().Synced {
+		if _, lost := l.lost[s.Node]; !lost {
+			n++
+		}
+	}
+	return n
 }
 
 // admit unlocks the accounts of those who may connect.
