@@ -22,6 +22,7 @@ func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
 		l.term, l.lost, l.requiredAt, l.ackedAt = record.Term, map[string]election.Instant{}, 0, now()
 		l.silent = ""
 		l.setAcknowledges("")
+		l.drop()       // what an earlier term began
 		l.stuck = true // clients may wait for the first replica
 	}
 	l.say(election.Word{})
