@@ -148,6 +148,14 @@ func (r ClusterRecord) PlanPass(node string) (Change, error) {
 	}, nil
 }
 
+// PlanWithdrawLoss plans [ClusterRecord.WithdrawLoss].
+func (r ClusterRecord) PlanWithdrawLoss() (Change, error) {
+	return newChange("withdraw_loss", r, nil,
+		func([]SyncedNode) (ClusterRecord, error) { return r.WithdrawLoss() },
+		Step{Stage: StageCommit},
+	)
+}
+
 // PlanTerm plans [ClusterRecord.BeginTerm]. That primary may succeed is not decided here.
 func (r ClusterRecord) PlanTerm(term uint64, primary string, move Move) (Change, error) {
 	c, err := newChange("term", r, nil,
@@ -169,7 +177,8 @@ func (r ClusterRecord) PlanTerm(term uint64, primary string, move Move) (Change,
 	return c, nil
 }
 
-// Name says which transition it is: grow, shrink, raise, lower, alone, pass or term.
+// Name says which transition it is: grow, shrink, raise, lower, alone, pass, withdraw_loss or
+// term.
 func (c Change) Name() string { return c.name }
 
 // Step returns what is to be done now.

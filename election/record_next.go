@@ -67,6 +67,10 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 	if r.Term == 0 {
 		return Change{}, false
 	}
+	plan := func(c Change, err error) (Change, bool) { return c, err == nil }
+	if r.AcceptedLoss != nil { // for the end of a term that has not ended: the primary is here and asks
+		return plan(r.PlanWithdrawLoss())
+	}
 	v := Settled(r)
 	var ready []Replica // may enter S, those first that receive what is committed
 	near := 0           // how many do
@@ -80,7 +84,6 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 			ready = append(ready, q)
 		}
 	}
-	plan := func(c Change, err error) (Change, bool) { return c, err == nil }
 	if len(r.Synced) == 0 {
 		if r.Alone { // raising k makes writes wait until somebody has passed the barrier
 			ready = ready[:near]

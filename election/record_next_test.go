@@ -103,6 +103,7 @@ func TestNextChange(t *testing.T) {
 		silence  time.Duration // nobody has acknowledged for
 		want     string
 	}{
+		{"a loss that was accepted while the primary was silent", must(t)(record("db2@b", 1).AcceptLoss(Acceptance{By: "op"})), mysql, "db2@b:fn db3@c:wfn", 0, "withdraw_loss to 1 of db2"},
 		{"no term has begun", wideRecord(t), goesOn, "db2@b:wfn db3:L", time.Hour, ""},
 
 		// S = ∅.

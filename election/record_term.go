@@ -94,6 +94,17 @@ func (r ClusterRecord) AcceptLoss(a Acceptance) (ClusterRecord, error) {
 	return n.checked(name)
 }
 
+// WithdrawLoss forgets an operator's decision that nobody has used: the primary lives, and what it
+// acknowledges from now on nobody has given up.
+func (r ClusterRecord) WithdrawLoss() (ClusterRecord, error) {
+	if r.AcceptedLoss == nil {
+		return ClusterRecord{}, refuse("withdraw accepted loss", RefusedUnchanged, "", "")
+	}
+	n := r.next()
+	n.AcceptedLoss = nil
+	return n.checked("withdraw accepted loss")
+}
+
 // Pause stops failovers that nobody asks for. A second pause replaces the first.
 func (r ClusterRecord) Pause(p Pause) (ClusterRecord, error) {
 	const name = "pause"

@@ -124,6 +124,8 @@ type Position struct {
 	// Executed is applied, Received is applied or in the relay log: it always
 	// holds Executed. Purged is no longer in the binary log.
 	Executed, Received, Purged gtid.Set
+	// Writable says that clients could write: what it holds by now may be more.
+	Writable bool
 	// SourceUUID and ReceiverState are the default channel's.
 	SourceUUID    string
 	ReceiverState string
@@ -176,6 +178,7 @@ func (c *session) readPosition(ctx context.Context) (Position, *channel, error) 
 		return Position{}, nil, err
 	}
 	p.Executed, p.Purged, p.Received = st.executed, st.purged, st.executed
+	p.Writable = st.writable
 	if ch != nil {
 		p.Received = p.Received.Union(ch.received)
 	}

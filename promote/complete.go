@@ -39,8 +39,12 @@ type Testimony struct {
 	Start string // its server process
 	// Executed and Received are what it has executed, and what its receiver has stored.
 	Executed, Received gtid.Set
-	// Errant is what its own supervisor knows to be errant, beside what the record says.
+	// Errant is what its own supervisor takes for errant, beside what the record says: its
+	// primary did not report it. That may have been waiting for an acknowledgement, also with
+	// a GTID that is not the primary's.
 	Errant gtid.Set
+	// Local is of these what it wrote itself, which nobody waited for.
+	Local gtid.Set
 	// Durable, of a primary: what it has written in its terms, and held when they began, is
 	// still there. sync_binlog and innodb_flush_log_at_trx_commit were 1 all the time, or the
 	// process that opened the term has never ended.
@@ -214,7 +218,7 @@ func (in CompletenessInput) weigh(c claim, heard map[string]Testimony, holds gti
 		case t.Start != s.Start:
 			c.missing = append(c.missing, Missing{s.Node, AbsentRestarted})
 		default:
-			c.lacks = append(c.lacks, lack(s.Node, t.held().Subtract(s.Errant.Union(t.Errant)), holds)...)
+			c.lacks = append(c.lacks, lack(s.Node, t.held().Subtract(s.Errant.Union(t.Local)), holds)...)
 		}
 	}
 	acks := c.Acks

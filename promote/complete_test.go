@@ -55,7 +55,11 @@ func restarted(t *Testimony) { t.Start += "'" }
 
 func volatile(t *Testimony) { t.Durable = false }
 
-func knowsErrant(s string) func(*Testimony) { return func(t *Testimony) { t.Errant = gtids(s) } }
+func knowsErrant(s string) func(*Testimony) {
+	return func(t *Testimony) { t.Errant, t.Local = gtids(s), gtids(s) }
+}
+
+func takesForErrant(s string) func(*Testimony) { return func(t *Testimony) { t.Errant = gtids(s) } }
 
 func appliedOnly(s string) func(*Testimony) { return func(t *Testimony) { t.Executed = gtids(s) } }
 
@@ -268,6 +272,16 @@ func TestComplete(t *testing.T) {
 			"a FLUSH TABLES on a member, known to its supervisor",
 			CompletenessInput{Term: pair, Heard: []Testimony{heardHost("db2", "A:1-9"), heardHost("db3", "A:1-9,B:1", knowsErrant("B:1"))}},
 			"enough_heard",
+		},
+		{
+			"what the primary had not reported, and did not begin",
+			CompletenessInput{Term: pair, Heard: []Testimony{heardHost("db2", "A:1-9"), heardHost("db3", "A:1-9,B:1", takesForErrant("B:1"))}},
+			"behind db1:silent fetch B:1 from db3",
+		},
+		{
+			"the same, and an operator gives it up",
+			CompletenessInput{Term: pair, Accepted: &Acceptance{}, Heard: []Testimony{heardHost("db2", "A:1-9"), heardHost("db3", "A:1-9,B:1", takesForErrant("B:1"))}},
+			"accepted_loss",
 		},
 		{
 			"a FLUSH TABLES on a member that nobody knows to be one",

@@ -75,6 +75,13 @@ func TestSealWithoutChannel(t *testing.T) {
 		if err != nil || p.ReceiverState != ReceiverStopped || !p.Executed.IsEmpty() {
 			t.Errorf("position %+v, %v", p, err)
 		}
+		if p.Writable {
+			t.Error("it is read-only, and its position says that it accepts writes")
+		}
+		h.do("SET GLOBAL read_only = OFF")
+		if p, err := h.control.Seal(testContext(t), 1); err != nil || !p.Writable {
+			t.Errorf("it accepts writes: position %+v, %v", p, err)
+		}
 	})
 }
 

@@ -75,6 +75,10 @@ func (n *Node) fetch(in *promote.PromoteInput, node string) error {
 		return err
 	}
 	in.Fetch, in.Received = &source, n.held(node)
+	if n.lossless != nil {
+		// What was chosen by. The peer may have lost it since, and must not hide that.
+		in.Received = in.Received.Union(*n.missing.Load())
+	}
 	return nil
 }
 

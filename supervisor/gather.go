@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -49,8 +50,15 @@ func (n *Node) sealServer(ctx context.Context, term uint64) error {
 	}
 	n.health.seal(position)
 	n.lossless.nudge()
+	if n.lossless != nil && position.Writable {
+		return errSealedWritable
+	}
 	return nil
 }
+
+// errSealedWritable is why an old primary is not heard that could not be fenced: somebody may go on
+// to acknowledge what it commits.
+var errSealedWritable = errors.New("the server still accepts writes")
 
 // silentSeal bounds the seal of a server that did not answer the last look.
 const silentSeal = 50 * time.Millisecond
@@ -149,6 +157,7 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 		n.lossless.bar(reports, heard)
 	}
 	choice := promote.Choose(n.self.Name, reports, n.config.Promote.Timeout)
+	n.missing.Store(&choice.Missing)
 	ended.Winner, ended.FetchFrom = choice.Winner, choice.FetchFrom
 	if ended.Code == "" && choice.Winner == "" {
 		ended.Code = election.Code(choice.Reason)

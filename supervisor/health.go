@@ -89,10 +89,7 @@ func (h *health) look(ctx context.Context, n *Node) {
 	before := h.verdict.StartID
 	h.verdict = mysqlcheck.Assess(sample, h.verdict, h.policy)
 	h.rebuilt = h.rebuilt && h.verdict.StartID == before
-	h.sample = sample
-	if sample.At > h.sealedAt {
-		h.sealed = nil
-	}
+	h.take(sample)
 	switch sample.Replication.Receiver.State {
 	case mysqlcheck.ThreadRunning, mysqlcheck.ThreadConnecting:
 		h.follows = sample.StartID
@@ -104,6 +101,15 @@ func (h *health) look(ctx context.Context, n *Node) {
 	}
 	h.warn(n, sample)
 	n.post(ctx, election.HealthChanged{Health: h.translate(sample, v)})
+}
+
+// take makes a sample the newest. What a seal has read counts until all of it was read again: a look
+// that failed, or could not read what was received, repeats what was known before. h.mu is held.
+func (h *health) take(s mysqlcheck.Sample) {
+	h.sample = s
+	if s.Failure.Class == mysqlcheck.NoFailure && s.At > h.sealedAt && s.ReplicationAt > h.sealedAt {
+		h.sealed = nil
+	}
 }
 
 // runCommits proves on a primary that it can commit, no more often than a verdict is due, and

@@ -22,6 +22,7 @@ func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
 		l.term, l.lost, l.requiredAt, l.ackedAt = record.Term, map[string]election.Instant{}, 0, now()
 		l.silent = ""
 		l.setAcknowledges("")
+		l.drop()       // what an earlier term began
 		l.stuck = true // clients may wait for the first replica
 	}
 	l.say(election.Word{})
@@ -115,7 +116,7 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 		if st.Enabled {
 			err = server.DisableSource(ctx)
 		}
-	case !st.Enabled:
+	case !st.Enabled && len(l.node.voter.Record().Synced) == 0:
 		// The first commit of all makes the heartbeat's schema. One that waits for an acknowledgement
 		// would lock it, and with it out every commit that could make a replica speak.
 		if _, err = l.barrier.Pass(ctx); err == nil {
@@ -126,7 +127,7 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 	case st.Acks != acks && l.change == nil:
 		err = server.SetAcks(ctx, acks)
 	}
-	if err == nil && st.Clients > len(l.node.voter.Record().Synced) {
+	if err == nil && st.Clients > l.following() {
 		err = l.foreign(ctx) // an acknowledgement of its counts, and it is in no S
 	}
 	if err == nil {
@@ -134,6 +135,17 @@ func (l *lossless) require(ctx context.Context, v election.View) error {
 		l.node.health.promoted(&promote.SemiSync{Acks: v.Acks()})
 	}
 	return err
+}
+
+// following counts the members of S that are there to acknowledge.
+func (l *lossless) following() int {
+	n := 0
+	for _, s := range l.node.voter.Record().Synced {
+		if _, lost := l.lost[s.Node]; !lost {
+			n++
+		}
+	}
+	return n
 }
 
 // admit unlocks the accounts of those who may connect.

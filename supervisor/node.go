@@ -75,6 +75,7 @@ type Node struct {
 	leaseEnd     atomic.Int64           // CLOCK_BOOTTIME at which the kernel drops the VIP, 0 none
 	gathered     atomic.Uint64          // revision of the cluster record by which the last gather chose
 	sealedStart  atomic.Pointer[string] // server process that the last gather found to hold what it chose by
+	missing      atomic.Pointer[set]    // what the last gather found that this node has to fetch if it wins
 	restarting   atomic.Bool
 	upgrading    atomic.Bool
 	ending       atomic.Bool // stop or restart was ordered
