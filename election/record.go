@@ -197,6 +197,25 @@ func (r ClusterRecord) replicas() []string {
 	return names
 }
 
+// LedSince returns the first of the terms that node led and that still count: the present one and
+// those before it, or what is kept. It is 0 if there are none, and 1 if that is not known any more.
+func (r ClusterRecord) LedSince(node string) uint64 {
+	switch {
+	case node == "":
+		return 0
+	case r.Primary == node:
+		return r.Since
+	case r.Kept == nil || r.Kept.Primary != node:
+		return 0
+	}
+	for _, f := range slices.Backward(r.Failovers) {
+		if f.From == node && f.Last == r.Kept.Term {
+			return f.Since
+		}
+	}
+	return 1
+}
+
 // Untold returns nil if the record proves that nobody was told of the transactions which node
 // wrote as primary of term and its successors lack, given that node's server ended by a crash or
 // SIGKILL: its run of terms never went alone, and neither its end nor that of any term after

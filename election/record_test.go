@@ -296,6 +296,35 @@ func TestPauseAndHoldOff(t *testing.T) {
 	}
 }
 
+func TestLedSince(t *testing.T) {
+	move := Move{Kind: MoveFailover}
+	r := must(t)(synced(t, "db2@b", 1).BeginTerm(4, "db2", move))
+	later := must(t)(must(t)(r.BeginTerm(5, "db3", move)).BeginTerm(6, "db3", move))
+	counts := must(t)(later.Raise(1, SyncedNode{Node: "db1", Start: "a"}))
+	forgotten := r
+	forgotten.Failovers = nil
+	for _, tt := range []struct {
+		name   string
+		record ClusterRecord
+		node   string
+		want   uint64
+	}{
+		{"primary", r, "db2", 4},
+		{"primary of several terms", later, "db3", 5},
+		{"what is kept", r, "db1", 1},
+		{"what is kept, two terms later", later, "db1", 1},
+		{"opened, and nobody acknowledged", later, "db2", 0},
+		{"what is kept no more", counts, "db1", 0},
+		{"a replica", r, "db3", 0},
+		{"kept, and history has no room for it", forgotten, "db1", 1},
+		{"nobody", newRecord(t), "", 0},
+	} {
+		if got := tt.record.LedSince(tt.node); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestUntold(t *testing.T) {
 	move := Move{Kind: MoveFailover}
 	clean := must(t)(synced(t, "db2@b", 1).BeginTerm(4, "db2", move))

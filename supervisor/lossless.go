@@ -61,6 +61,7 @@ type lossless struct {
 	began   opening         // by this process, as primary
 	weak    promote.Durability
 	known   bool // weak is
+	relaxed promote.Relaxed
 	counts  map[string]uint64
 	stalled bool           // clients wait in vain
 	doing   string         // name of the change under way
@@ -80,9 +81,13 @@ type opening struct {
 const losslessPause = 200 * time.Millisecond
 
 // newLossless returns nil where durability is best-effort, or there is no server.
-func newLossless(n *Node) *lossless {
+func newLossless(n *Node) (*lossless, error) {
 	if n.config.Durability.Mode != configs.Lossless || n.self.Witness {
-		return nil
+		return nil, nil
+	}
+	relaxed, err := n.server.Relaxed()
+	if err != nil {
+		return nil, err
 	}
 	return &lossless{
 		node: n, wake: make(chan struct{}, 1), decided: make(chan error, 1),
@@ -91,8 +96,8 @@ func newLossless(n *Node) *lossless {
 		},
 		barrier: promote.NewBarrier(n.server, n.config.MySQL.Heartbeat),
 		lost:    map[string]election.Instant{}, admits: map[string]bool{}, counts: map[string]uint64{},
-		last: map[string]sign{},
-	}
+		last: map[string]sign{}, relaxed: relaxed,
+	}, nil
 }
 
 // nudge asks for a turn now. It may be called on nil.
@@ -124,7 +129,7 @@ func (l *lossless) run(ctx context.Context) error {
 func (l *lossless) turn(ctx context.Context) {
 	l.settle()
 	view, record := l.node.loop.view.Load(), l.node.voter.Record()
-	l.lookAtServer(ctx)
+	l.lookAtServer(ctx, view.Role, record)
 	switch view.Role {
 	case election.RoleClaiming, election.RolePrimary:
 		if record.Primary == l.node.self.Name && record.Term >= view.Term {
@@ -240,7 +245,7 @@ const durabilityInterval = 5 * time.Second
 
 // lookAtServer learns what the server can promise, before its supervisor sets anything that
 // hides it.
-func (l *lossless) lookAtServer(ctx context.Context) {
+func (l *lossless) lookAtServer(ctx context.Context, role election.Role, record election.ClusterRecord) {
 	start := l.startID()
 	if start == "" || start == l.durability.StartID && now() < l.durability.at.Add(durabilityInterval) {
 		return
@@ -253,6 +258,10 @@ func (l *lossless) lookAtServer(ctx context.Context) {
 		return
 	}
 	l.durability.Durability, l.durability.at = d, now()
+	relaxed := slices.ContainsFunc(d.Weaknesses, func(w promote.Weakness) bool { return w.Reason == promote.DurabilityRelaxed })
+	if leads := role == election.RoleClaiming || role == election.RolePrimary; leads && relaxed && record.Primary == l.node.self.Name {
+		l.noteRelaxed(promote.Relaxed{Start: d.StartID, Term: record.Term})
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.known || !slices.Equal(l.weak.Weaknesses, d.Weaknesses) {
@@ -261,6 +270,30 @@ func (l *lossless) lookAtServer(ctx context.Context) {
 		}
 	}
 	l.weak, l.known = d, true
+}
+
+// noteRelaxed remembers that what this primary writes may not survive a crash.
+func (l *lossless) noteRelaxed(r promote.Relaxed) {
+	l.mu.Lock()
+	known := l.relaxed == r
+	l.mu.Unlock()
+	if known {
+		return
+	}
+	if err := l.node.server.NoteRelaxed(r); err != nil {
+		l.node.log.Warn("relaxed.not_noted", "error", err)
+		return
+	}
+	l.mu.Lock()
+	l.relaxed = r
+	l.mu.Unlock()
+}
+
+// mayLack reports whether the server process start may lack what an earlier one wrote as primary
+// in a term that still counts: that one had relaxed settings.
+func mayLack(r promote.Relaxed, start string, record election.ClusterRecord, node string) bool {
+	since := record.LedSince(node)
+	return since != 0 && r.Term >= since && r.Start != start
 }
 
 // startID names the run of the local server, "" if it does not answer.
@@ -277,7 +310,8 @@ func (l *lossless) fill(s *peer.NodeStatus) {
 	if l == nil {
 		return
 	}
-	s.Revision = l.node.voter.Record().Revision
+	record := l.node.voter.Record()
+	s.Revision = record.Revision
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Stalled = l.stalled
@@ -288,7 +322,7 @@ func (l *lossless) fill(s *peer.NodeStatus) {
 		}
 	}
 	slices.Sort(s.Admits)
-	s.Durable = l.known
+	s.Durable = l.known && !mayLack(l.relaxed, s.ServerStartID, record, l.node.self.Name)
 	for _, w := range l.weak.Weaknesses {
 		if w.Bars {
 			s.Weak = append(s.Weak, string(w.Reason))

@@ -66,7 +66,9 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	n.lossless = newLossless(n)
+	if n.lossless, err = newLossless(n); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
 	n.local, err = control.Listen(control.Config{Dir: c.StateDir, Group: -1, Log: o.Log}, local{n})
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
