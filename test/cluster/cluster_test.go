@@ -51,7 +51,7 @@ func TestLossless(t *testing.T) {
 				if err := parsed.RunnableNow(); err != nil {
 					t.Error(err)
 				}
-				want := configs.Durability{Mode: configs.Lossless, WhenAlone: configs.WhenAloneStall}
+				want := configs.Durability{Mode: configs.Lossless, WhenAlone: configs.WhenAloneStall, Rejoin: configs.RejoinAuto}
 				if parsed.Durability != want || parsed.Authority() != configs.AuthorityQuorum {
 					t.Errorf("%s: %+v, authority %s", h, parsed.Durability, parsed.Authority())
 				}
