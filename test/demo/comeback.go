@@ -4,11 +4,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"highwater/configs"
 	"highwater/supervisor/web"
 	"highwater/test/lab"
 )
@@ -202,11 +204,12 @@ func (s *story) rebuild(ctx context.Context) error {
 		s.line("", "%s", strings.TrimSpace(text)) // the command's own words; they say what to do
 		return nil
 	}
-	if err != nil {
+	if err != nil && s.o.durability != configs.Lossless {
 		return err // says what the command printed
 	}
-	if _, err := s.awaitReturn(ctx, func(h *web.Host) bool { return follows(h, s.new) }); err != nil {
-		return err
+	// With lossless it may be refused because the supervisor rebuilds by itself already.
+	if _, waited := s.awaitReturn(ctx, func(h *web.Host) bool { return follows(h, s.new) }); waited != nil {
+		return errors.Join(err, waited)
 	}
 	s.done("%s after %s", s.paint(sgrGreen, "replica"), short(time.Since(s.started)))
 	return nil
