@@ -20,7 +20,7 @@ func (n *Node) lossAssessment() (code int, text string) {
 	}
 	heard := map[string]peer.NodeStatus{n.self.Name: n.refreshStatus()}
 	for name, h := range n.cluster.all() {
-		if boottime()-h.at < n.silence() && h.Health == healthAlive {
+		if n.hears(h) && h.Health == healthAlive {
 			heard[name] = h.NodeStatus
 		}
 	}

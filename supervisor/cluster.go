@@ -3,6 +3,7 @@
 package supervisor
 
 import (
+	"iter"
 	"net"
 	"net/netip"
 	"slices"
@@ -82,6 +83,18 @@ func (c *cluster) all() map[string]heard {
 		out[k] = v
 	}
 	return out
+}
+
+// servers are the other nodes that have one.
+func (c *cluster) servers() iter.Seq[*configs.Node] {
+	return func(yield func(*configs.Node) bool) {
+		for i := range c.nodes {
+			node := &c.nodes[i]
+			if !node.Witness && node.Name != c.self.Name && !yield(node) {
+				return
+			}
+		}
+	}
 }
 
 // node returns the configured node of that name.

@@ -131,11 +131,11 @@ func (n *Node) failoverInfo(a election.Promote) promote.FailoverInfo {
 		info.VIPs = append(info.VIPs, p.Addr().String())
 	}
 	fresh := n.cluster.all()
-	for _, node := range n.cluster.nodes {
-		if node.Name == n.self.Name || node.Name == a.OldPrimary || node.Witness {
+	for node := range n.cluster.servers() {
+		if node.Name == a.OldPrimary {
 			continue
 		}
-		if h, ok := fresh[node.Name]; ok && boottime()-h.at < n.silence() {
+		if h, ok := fresh[node.Name]; ok && n.hears(h) {
 			info.Replicas = append(info.Replicas, n.endpoint(node.Name))
 		} else {
 			info.Lost = append(info.Lost, n.endpoint(node.Name))
@@ -148,6 +148,9 @@ func (n *Node) failoverInfo(a election.Promote) promote.FailoverInfo {
 func (n *Node) silence() time.Duration {
 	return time.Duration(n.config.Election.DownTimerAdverts) * max(n.config.Election.AdvertInterval, n.pushInterval)
 }
+
+// hears reports whether a status is new enough for its sender to count as there.
+func (n *Node) hears(h heard) bool { return boottime()-h.at < n.silence() }
 
 func (n *Node) endpoint(name string) promote.Endpoint {
 	if name == "" {

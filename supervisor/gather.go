@@ -208,21 +208,20 @@ func describe(c promote.Choice) string {
 func (n *Node) askToStand(ctx context.Context, a election.AskToStand) {
 	ctx, cancel := context.WithTimeout(ctx, n.config.Promote.GatherTimeout)
 	defer cancel()
-	for _, c := range n.clients {
-		if c.Peer() != a.Node {
-			continue
-		}
-		request := peer.StandRequest{Term: a.Term, From: n.self.Name, Reason: "ahead"}
-		if a.Ordered {
-			request.Reason = string(election.CodeOperator)
-		}
-		reply, err := c.Stand(ctx, request)
-		switch {
-		case err != nil:
-			n.log.Warn("stand.unanswered", "peer", a.Node, "error", err)
-		case !reply.Accepted:
-			n.log.Warn("stand.refused", "peer", a.Node, "reason", reply.Reason)
-		}
+	c := n.client(a.Node)
+	if c == nil {
+		return
+	}
+	request := peer.StandRequest{Term: a.Term, From: n.self.Name, Reason: "ahead"}
+	if a.Ordered {
+		request.Reason = string(election.CodeOperator)
+	}
+	reply, err := c.Stand(ctx, request)
+	switch {
+	case err != nil:
+		n.log.Warn("stand.unanswered", "peer", a.Node, "error", err)
+	case !reply.Accepted:
+		n.log.Warn("stand.refused", "peer", a.Node, "reason", reply.Reason)
 	}
 }
 

@@ -214,7 +214,7 @@ func (h *health) expect(n *Node) mysqlcheck.Expectation {
 			want.SourceUUID = p.ServerUUID
 			// What a primary said that is silent by now, or that cannot look at its server, is
 			// too old: all that was committed since would seem to be errant.
-			if p.Role == election.RolePrimary.String() && p.Health == healthAlive && boottime()-p.at < n.silence() {
+			if p.Role == election.RolePrimary.String() && p.Health == healthAlive && n.hears(p) {
 				want.PrimaryExecuted = p.Executed
 			}
 		}

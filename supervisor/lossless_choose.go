@@ -26,23 +26,20 @@ func (l *lossless) bar(reports []promote.Report, heard map[string]peer.NodeStatu
 // doubt both records must allow it.
 func (l *lossless) incomplete(heard map[string]peer.NodeStatus, choice promote.Choice) string {
 	in := promote.CompletenessInput{Candidate: l.node.self.Name}
-	sample, _ := l.node.health.snapshot()
-	mariaDB := sample.Version.Flavor == mysqlcheck.MariaDB
+	flavor := l.flavor()
+	in.MaxAcks = maxAcks(flavor)
 	for name, s := range heard {
 		t := promote.Testimony{
 			Node: name, Start: s.ServerStartID, Executed: s.Executed, Received: s.Received, Errant: s.Errant, Durable: s.Durable,
 		}
 		// MariaDB's primary reports also what waits, and nothing tells who wrote it.
-		if t.Local = s.Errant; !mariaDB {
+		if t.Local = s.Errant; flavor != mysqlcheck.MariaDB {
 			t.Local = s.Errant.BySource(s.ServerUUID)
 		}
 		if name == in.Candidate {
 			t.Received = t.Received.Union(choice.Missing)
 		}
 		in.Heard = append(in.Heard, t)
-	}
-	if mariaDB {
-		in.MaxAcks = 1
 	}
 	for _, record := range l.records() {
 		claims, err := claimsOf(record)

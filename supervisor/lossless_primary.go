@@ -34,9 +34,7 @@ func (l *lossless) lead(ctx context.Context, record election.ClusterRecord) {
 	l.admit(ctx, l.view(record))
 	if l.change == nil && now() >= l.backoff {
 		policy := l.policy
-		if sample, _ := l.node.health.snapshot(); sample.Version.Flavor == mysqlcheck.MariaDB {
-			policy.MaxAcks = 1
-		}
+		policy.MaxAcks = maxAcks(l.flavor())
 		if c, ok := record.NextChange(policy, facts, now().Sub(l.ackedAt)); ok {
 			l.setChange(&c)
 		}
@@ -63,13 +61,10 @@ func (l *lossless) replicas(record election.ClusterRecord) []election.Replica {
 	n, at := l.node, now()
 	_, verdict := n.health.snapshot()
 	var list []election.Replica
-	for _, node := range n.cluster.nodes {
-		if node.Witness || node.Name == n.self.Name {
-			continue
-		}
+	for node := range n.cluster.servers() {
 		r := election.Replica{Node: node.Name}
 		h, ok, _ := n.cluster.of(node.Name)
-		fresh := ok && boottime()-h.at < n.silence() && h.Health == healthAlive
+		fresh := ok && n.hears(h) && h.Health == healthAlive
 		if fresh {
 			r.Start, r.Word = h.ServerStartID, wordOf(h.NodeStatus)
 			r.Follows = n.cluster.nodeOf(h.SourceUUID, h.SourceHost, 0) == n.self.Name && h.Receiver == mysqlcheck.ThreadRunning.String()
@@ -150,8 +145,8 @@ func (l *lossless) following() int {
 
 // admit unlocks the accounts of those who may connect.
 func (l *lossless) admit(ctx context.Context, v election.View) {
-	for _, node := range l.node.cluster.nodes {
-		if node.Witness || node.Name == l.node.self.Name || l.admitted(node.Name) {
+	for node := range l.node.cluster.servers() {
+		if l.admitted(node.Name) {
 			continue
 		}
 		h, _, _ := l.node.cluster.of(node.Name)
@@ -287,7 +282,7 @@ func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]elect
 	var running []election.SyncedNode
 	for _, node := range step.Nodes {
 		h, ok, _ := l.node.cluster.of(node)
-		if ok && boottime()-h.at < l.node.silence() && h.ServerStartID != "" {
+		if ok && l.node.hears(h) && h.ServerStartID != "" {
 			running = append(running, election.SyncedNode{Node: node, Start: h.ServerStartID})
 		}
 	}
@@ -353,12 +348,12 @@ func (l *lossless) begun(o opening) {
 
 // receives asks a replica until it holds the point, in the server process that ran before.
 func (l *lossless) receives(ctx context.Context, r election.SyncedNode, point set) bool {
-	i := slices.IndexFunc(l.node.clients, func(c *peer.Client) bool { return c.Peer() == r.Node })
-	if i < 0 {
+	client := l.node.client(r.Node)
+	if client == nil {
 		return false
 	}
 	for ctx.Err() == nil {
-		reply, err := l.node.clients[i].Hold(ctx, peer.HoldRequest{Point: point})
+		reply, err := client.Hold(ctx, peer.HoldRequest{Point: point})
 		switch {
 		case err == nil && reply.Start != "" && reply.Start != r.Start:
 			return false
@@ -404,10 +399,7 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 		in := &promote.Lossless{Acks: v.Acks()}
 		wait := false
 		var more <-chan struct{}
-		for _, node := range l.node.cluster.nodes {
-			if node.Witness || node.Name == l.node.self.Name {
-				continue
-			}
+		for node := range l.node.cluster.servers() {
 			h, ok, next := l.node.cluster.of(node.Name)
 			more = next
 			if v.MayConnect(node.Name, wordOf(h.NodeStatus)) {
@@ -415,7 +407,7 @@ func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
 				continue
 			}
 			in.Lock = append(in.Lock, l.user(node.Name))
-			wait = wait || ok && boottime()-h.at < l.node.silence() && h.Health == healthAlive && h.PromisedTerm >= term
+			wait = wait || ok && l.node.hears(h) && h.Health == healthAlive && h.PromisedTerm >= term
 		}
 		if left := deadline.Sub(now()); wait && left > 0 && ctx.Err() == nil {
 			select {
@@ -456,6 +448,20 @@ func (l *lossless) foreign(ctx context.Context) error {
 
 // wordPatience is how long a promotion waits for the word of replicas that have sealed.
 const wordPatience = 30 * time.Millisecond
+
+// flavor is the local server's.
+func (l *lossless) flavor() mysqlcheck.Flavor {
+	sample, _ := l.node.health.snapshot()
+	return sample.Version.Flavor
+}
+
+// maxAcks is for how many acknowledgements a server can wait, 0 for any number.
+func maxAcks(f mysqlcheck.Flavor) int {
+	if f == mysqlcheck.MariaDB {
+		return 1
+	}
+	return 0
+}
 
 func syncedNames(r election.ClusterRecord) []string {
 	out := []string{} // [] in JSON

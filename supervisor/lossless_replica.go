@@ -51,7 +51,7 @@ func (l *lossless) mayAcknowledge(record election.ClusterRecord, promised uint64
 		return false
 	}
 	p, ok, _ := n.cluster.of(record.Primary)
-	if !ok || boottime()-p.at >= n.silence() || p.Revision == 0 || p.Revision > record.Revision {
+	if !ok || !n.hears(p) || p.Revision == 0 || p.Revision > record.Revision {
 		return false
 	}
 	switch p.Role {
@@ -102,9 +102,8 @@ const (
 // speakUp has the server acknowledge what it received before it might, where the primary waits for
 // that and nothing new can come.
 func (l *lossless) speakUp(ctx context.Context, record election.ClusterRecord) {
-	sample, _ := l.node.health.snapshot()
 	p, _, _ := l.node.cluster.of(record.Primary)
-	if sample.Version.Flavor != mysqlcheck.MariaDB || !p.Stalled || now() < l.spokeAt.Add(speakPause) {
+	if l.flavor() != mysqlcheck.MariaDB || !p.Stalled || now() < l.spokeAt.Add(speakPause) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, speakTimeout)

@@ -75,10 +75,8 @@ func (n *Node) tryOnRecord(ctx context.Context, c control.Command) (code int, te
 
 // forward has another node carry out an order.
 func (n *Node) forward(ctx context.Context, node string, c peer.Command) (peer.CommandReply, error) {
-	for _, client := range n.clients {
-		if client.Peer() == node {
-			return client.Command(ctx, c)
-		}
+	if client := n.client(node); client != nil {
+		return client.Command(ctx, c)
 	}
 	return peer.CommandReply{}, errors.New("it is not in this host's configuration")
 }

@@ -4,6 +4,7 @@ package supervisor
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"highwater/election"
@@ -120,4 +121,13 @@ func (n *Node) buildStatus() peer.NodeStatus {
 		s.Eligible, s.Reasons = false, append([]string{string(election.CodeStandingBack)}, s.Reasons...)
 	}
 	return s
+}
+
+// client is the channel to another node, nil if there is none of that name.
+func (n *Node) client(name string) *peer.Client {
+	i := slices.IndexFunc(n.clients, func(c *peer.Client) bool { return c.Peer() == name })
+	if i < 0 {
+		return nil
+	}
+	return n.clients[i]
 }

@@ -72,11 +72,8 @@ func Authority(c *configs.Config) election.Authority {
 
 // sendRaft sends a message to another node's core.
 func (n *Node) sendRaft(to string, data []byte, urgent bool) {
-	for _, c := range n.clients {
-		if c.Peer() == to {
-			c.SendRaft([][]byte{data}, urgent)
-			return
-		}
+	if c := n.client(to); c != nil {
+		c.SendRaft([][]byte{data}, urgent)
 	}
 }
 
