@@ -6,14 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
 	"time"
 
 	"highwater/election"
 	"highwater/mysqlcheck"
 	"highwater/promote"
-	"highwater/supervisor/peer"
 )
 
 // lead is a primary's turn.
@@ -270,101 +267,6 @@ func (l *lossless) waitFor(ctx context.Context, acks int) error {
 	}
 }
 
-const (
-	// barrierTimeout bounds the wait for replicas to receive a barrier.
-	barrierTimeout = 2 * time.Second
-	// barrierGrace is how long the others have once enough have received it.
-	barrierGrace = 20 * time.Millisecond
-)
-
-// passBarrier begins a barrier and returns those who have received it.
-func (l *lossless) passBarrier(ctx context.Context, step election.Step) ([]election.SyncedNode, error) {
-	var running []election.SyncedNode
-	for _, node := range step.Nodes {
-		h, ok, _ := l.node.cluster.of(node)
-		if ok && l.node.hears(h) && h.ServerStartID != "" {
-			running = append(running, election.SyncedNode{Node: node, Start: h.ServerStartID})
-		}
-	}
-	if len(running) < step.Acks {
-		return nil, fmt.Errorf("%d of %v answer and %d have to pass a barrier", len(running), step.Nodes, step.Acks)
-	}
-	begun, err := l.change.Begin(running...)
-	if err != nil {
-		return nil, err
-	}
-	l.change = &begun
-	ctx, cancel := context.WithTimeout(ctx, barrierTimeout)
-	defer cancel()
-	point, err := l.point(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var all sync.WaitGroup
-	holds := make(chan election.SyncedNode, len(running))
-	for _, r := range running {
-		all.Go(func() {
-			if l.receives(ctx, r, point.Set) {
-				holds <- r // buffered
-			}
-		})
-	}
-	go func() { all.Wait(); close(holds) }()
-	var passed []election.SyncedNode
-	for r := range holds {
-		passed = append(passed, r)
-		if len(passed) == step.Acks && len(passed) < len(running) {
-			time.AfterFunc(barrierGrace, cancel)
-		}
-	}
-	if len(passed) < step.Acks {
-		return nil, fmt.Errorf("%d of %v received the barrier and %d have to", len(passed), step.Nodes, step.Acks)
-	}
-	slices.SortFunc(passed, func(a, b election.SyncedNode) int { return slices.Compare([]string{a.Node}, []string{b.Node}) })
-	return passed, nil
-}
-
-// point is what those must have received who are to vouch for all that was acknowledged so far.
-// While S has not left ∅ in a term nothing was acknowledged in it: what the server held when it
-// opened is enough, and needs no commit.
-func (l *lossless) point(ctx context.Context) (promote.Point, error) {
-	record := l.node.voter.Record()
-	l.mu.Lock()
-	o := l.began
-	l.mu.Unlock()
-	if len(record.Synced) == 0 && !record.Alone && o.term == record.Term && o.start != "" && o.start == l.startID() {
-		return promote.Point{Set: o.set}, nil
-	}
-	return l.barrier.Pass(ctx)
-}
-
-// begun notes how a term began.
-func (l *lossless) begun(o opening) {
-	l.mu.Lock()
-	l.began = o
-	l.mu.Unlock()
-	l.nudge()
-}
-
-// receives asks a replica until it holds the point, in the server process that ran before.
-func (l *lossless) receives(ctx context.Context, r election.SyncedNode, point set) bool {
-	client := l.node.client(r.Node)
-	if client == nil {
-		return false
-	}
-	for ctx.Err() == nil {
-		reply, err := client.Hold(ctx, peer.HoldRequest{Point: point})
-		switch {
-		case err == nil && reply.Start != "" && reply.Start != r.Start:
-			return false
-		case err == nil && reply.Holds:
-			return true
-		}
-		sleep(ctx, 5*time.Millisecond)
-	}
-	return false
-}
-
 // propose puts the change before the quorum. Until its fate is known it is in doubt.
 func (l *lossless) propose(ctx context.Context) {
 	proposal, err := l.change.Proposal()
@@ -385,56 +287,6 @@ func (l *lossless) propose(ctx context.Context) {
 	})
 }
 
-// begin is asked before a term's writes open: it returns how many acknowledgements they wait for,
-// and the accounts of those who may give none. Replicas that are there have a moment to give
-// their word, which lets them connect at once.
-func (l *lossless) begin(ctx context.Context, term uint64) *promote.Lossless {
-	deadline := now().Add(wordPatience)
-	for {
-		record := l.node.voter.Record()
-		v := election.Settled(record)
-		if v.Acks() == 0 {
-			return nil // it has gone alone, and goes on so
-		}
-		in := &promote.Lossless{Acks: v.Acks()}
-		wait := false
-		var more <-chan struct{}
-		for node := range l.node.cluster.servers() {
-			h, ok, next := l.node.cluster.of(node.Name)
-			more = next
-			if v.MayConnect(node.Name, wordOf(h.NodeStatus)) {
-				in.Unlock = append(in.Unlock, l.user(node.Name))
-				continue
-			}
-			in.Lock = append(in.Lock, l.user(node.Name))
-			wait = wait || ok && l.node.hears(h) && h.Health == healthAlive && h.PromisedTerm >= term
-		}
-		if left := deadline.Sub(now()); wait && left > 0 && ctx.Err() == nil {
-			select {
-			case <-more:
-			case <-time.After(left):
-			case <-ctx.Done():
-			}
-			continue
-		}
-		return in
-	}
-}
-
-// opened notes whom a promotion has let in, once it has.
-func (l *lossless) opened(in *promote.Lossless, step promote.Step) {
-	if in == nil || step.Name != promote.StepLocks || step.Err != "" {
-		return
-	}
-	l.mu.Lock()
-	clear(l.admits)
-	for _, node := range l.node.cluster.nodes {
-		l.admits[node.Name] = slices.Contains(in.Unlock, l.user(node.Name))
-	}
-	l.mu.Unlock()
-	l.node.publish()
-}
-
 // foreign returns an error if a replica acknowledges that is not of this cluster.
 func (l *lossless) foreign(ctx context.Context) error {
 	var users []string
@@ -445,9 +297,6 @@ func (l *lossless) foreign(ctx context.Context) error {
 	}
 	return l.node.server.ForeignAckers(ctx, users)
 }
-
-// wordPatience is how long a promotion waits for the word of replicas that have sealed.
-const wordPatience = 30 * time.Millisecond
 
 // flavor is the local server's.
 func (l *lossless) flavor() mysqlcheck.Flavor {
