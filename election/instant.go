@@ -19,8 +19,8 @@ func (i Instant) within(d time.Duration, now Instant) bool {
 	return i != 0 && now.Sub(i) < d
 }
 
-// earliest returns the smaller of two deadlines, of which zero means none.
-func earliest(a, b Instant) Instant {
+// Earliest returns the smaller of two deadlines, of which zero means none.
+func Earliest(a, b Instant) Instant {
 	if a == 0 || (b != 0 && b < a) {
 		return b
 	}

@@ -216,20 +216,20 @@ func (m *Machine) Step(now Instant, ev Event) []Action {
 
 // Deadline returns the next instant at which a [Tick] may change something.
 func (m *Machine) Deadline() (Instant, bool) {
-	d := earliest(m.router.Deadline(), m.authority.Deadline())
+	d := Earliest(m.router.Deadline(), m.authority.Deadline())
 	switch m.role {
 	case RolePrimary:
-		d = earliest(d, m.lease.renewAt)
-		d = earliest(d, m.healthAt.Add(m.cfg.VerdictMaxAge))
+		d = Earliest(d, m.lease.renewAt)
+		d = Earliest(d, m.healthAt.Add(m.cfg.VerdictMaxAge))
 	case RoleLingering:
-		d = earliest(d, m.lease.lingerTo)
+		d = Earliest(d, m.lease.lingerTo)
 	case RoleResuming:
-		d = earliest(d, earliest(m.resume.at, m.resume.until))
+		d = Earliest(d, Earliest(m.resume.at, m.resume.until))
 	case RoleStopping:
-		d = earliest(d, m.stop.deadline)
+		d = Earliest(d, m.stop.deadline)
 	}
-	d = earliest(d, m.fence.retryAt)
-	d = earliest(d, m.follow.retryAt)
+	d = Earliest(d, m.fence.retryAt)
+	d = Earliest(d, m.follow.retryAt)
 	return d, d != 0
 }
 

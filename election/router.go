@@ -95,7 +95,7 @@ func NewRouter(cfg RouterConfig) Router {
 func (r *Router) State() RouterState { return r.state }
 
 // Deadline returns the instant at which Timer must be called, 0 for none.
-func (r *Router) Deadline() Instant { return earliest(r.downTimer, r.advertTimer) }
+func (r *Router) Deadline() Instant { return Earliest(r.downTimer, r.advertTimer) }
 
 // SkewTime returns Skew_Time: RFC 9568 §6.1, or RFC 3768 §6.2 where it does not depend on
 // the interval.

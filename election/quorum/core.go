@@ -209,17 +209,9 @@ func (c *Core) Deadline() election.Instant {
 	}
 	next := c.standAt()
 	if c.lead != raft.None {
-		next = soonest(next, c.promise)
+		next = election.Earliest(next, c.promise)
 	}
-	return soonest(next, c.readAgainAt())
-}
-
-// soonest returns the earlier of two deadlines, of which zero means none.
-func soonest(a, b election.Instant) election.Instant {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
+	return election.Earliest(next, c.readAgainAt())
 }
 
 func (c *Core) leads() bool { return c.role == raft.StateLeader }

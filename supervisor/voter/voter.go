@@ -258,25 +258,18 @@ func (v *Voter) handle(ctx context.Context, in input) {
 func (v *Voter) deadline() election.Instant {
 	d := v.core.Deadline()
 	if v.wish != 0 {
-		d = soonest(d, v.wish.Add(v.wishAge()))
+		d = election.Earliest(d, v.wish.Add(v.wishAge()))
 	}
 	if v.told.Held {
-		d = soonest(d, v.told.Until)
+		d = election.Earliest(d, v.told.Until)
 	}
 	if v.leaderless != 0 && !v.told.Silent {
-		d = soonest(d, v.leaderless.Add(v.cfg.Quorum.Promise()))
+		d = election.Earliest(d, v.leaderless.Add(v.cfg.Quorum.Promise()))
 	}
 	if d == 0 {
 		return v.cfg.Now().Add(time.Hour)
 	}
 	return d
-}
-
-func soonest(a, b election.Instant) election.Instant {
-	if a == 0 || b < a {
-		return b
-	}
-	return a
 }
 
 // wishAge is how long a Seek counts.
