@@ -149,23 +149,7 @@ func (r *rig) incomplete(h *lab.Host, named string) {
 // Nothing that was acknowledged is lost with the primary's server or host, or when that stands
 // still and goes on: it acknowledges nothing then.
 func TestLosslessFailover(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		fault func(r *rig, old *lab.Host)
-		back  func(r *rig, old *lab.Host)
-	}{
-		{
-			"server killed",
-			func(_ *rig, old *lab.Host) { old.Server.Kill() },
-			func(r *rig, old *lab.Host) { r.must(old.Server.Start(r.ctx)) },
-		},
-		{"host powered off", (*rig).powerOff, (*rig).powerOn},
-		{
-			"host frozen",
-			func(r *rig, old *lab.Host) { r.must(old.Freeze()) },
-			func(r *rig, old *lab.Host) { r.must(old.Thaw()); r.revive(old) },
-		},
-	} {
+	for _, c := range failures {
 		t.Run(c.name, func(t *testing.T) {
 			r := protected(t, lossless())
 			r.overlaps = c.name == "host frozen" // carries the VIP until its lease ends
@@ -183,20 +167,7 @@ func TestLosslessFailover(t *testing.T) {
 
 // However the network splits, nothing that was acknowledged is lost.
 func TestLosslessPartition(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		split func(r *rig) (*lab.Fault, error)
-	}{
-		{"primary alone", func(r *rig) (*lab.Fault, error) {
-			return r.db(1).Isolate()
-		}},
-		{"clients see both", func(r *rig) (*lab.Fault, error) {
-			return r.Partition(r.Hosts()[:1], r.Hosts()[1:])
-		}},
-		{"primary is not heard", func(r *rig) (*lab.Fault, error) {
-			return r.OneWay(r.Hosts()[:1], r.Hosts()[1:])
-		}},
-	} {
+	for _, c := range splits {
 		t.Run(c.name, func(t *testing.T) {
 			r := protected(t, lossless())
 			r.overlaps = true // no replica acknowledges what the old carrier is sent

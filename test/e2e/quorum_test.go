@@ -33,26 +33,45 @@ func pairAndWitness() cluster.Config {
 	return c
 }
 
+// failures are what happens to a primary whose server or host fails, and how that ends.
+var failures = []struct {
+	name  string
+	fault func(r *rig, old *lab.Host)
+	back  func(r *rig, old *lab.Host)
+}{
+	{
+		"server killed",
+		func(_ *rig, old *lab.Host) { old.Server.Kill() },
+		func(r *rig, old *lab.Host) { r.must(old.Server.Start(r.ctx)) },
+	},
+	{"host powered off", (*rig).powerOff, (*rig).powerOn},
+	{
+		"host frozen",
+		func(r *rig, old *lab.Host) { r.must(old.Freeze()) },
+		func(r *rig, old *lab.Host) { r.must(old.Thaw()); r.revive(old) },
+	},
+}
+
+// splits are partitions between the primary and those who follow it.
+var splits = []struct {
+	name  string
+	split func(r *rig) (*lab.Fault, error)
+}{
+	{"primary alone", func(r *rig) (*lab.Fault, error) {
+		return r.db(1).Isolate()
+	}},
+	{"clients see both", func(r *rig) (*lab.Fault, error) {
+		return r.Partition(r.Hosts()[:1], r.Hosts()[1:])
+	}},
+	{"primary is not heard", func(r *rig) (*lab.Fault, error) {
+		return r.OneWay(r.Hosts()[:1], r.Hosts()[1:])
+	}},
+}
+
 // With a quorum the faults of server, host and cable move the role as without one, and two
 // hosts never carry the VIP at once.
 func TestQuorumFailover(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		fault func(r *rig, old *lab.Host)
-		back  func(r *rig, old *lab.Host)
-	}{
-		{
-			"server killed",
-			func(_ *rig, old *lab.Host) { old.Server.Kill() },
-			func(r *rig, old *lab.Host) { r.must(old.Server.Start(r.ctx)) },
-		},
-		{"host powered off", (*rig).powerOff, (*rig).powerOn},
-		{
-			"host frozen",
-			func(r *rig, old *lab.Host) { r.must(old.Freeze()) },
-			func(r *rig, old *lab.Host) { r.must(old.Thaw()); r.revive(old) },
-		},
-	} {
+	for _, c := range failures {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t, majority())
 			w := r.write()
@@ -68,20 +87,7 @@ func TestQuorumFailover(t *testing.T) {
 // The network splits, and heals. Whoever has no majority gives up the VIP before anybody else
 // carries it, and nothing that was acknowledged is lost.
 func TestQuorumPartition(t *testing.T) {
-	for _, c := range []struct {
-		name  string
-		split func(r *rig) (*lab.Fault, error)
-	}{
-		{"primary alone", func(r *rig) (*lab.Fault, error) {
-			return r.db(1).Isolate()
-		}},
-		{"clients see both", func(r *rig) (*lab.Fault, error) {
-			return r.Partition(r.Hosts()[:1], r.Hosts()[1:])
-		}},
-		{"primary is not heard", func(r *rig) (*lab.Fault, error) {
-			return r.OneWay(r.Hosts()[:1], r.Hosts()[1:])
-		}},
-	} {
+	for _, c := range splits {
 		t.Run(c.name, func(t *testing.T) {
 			r := start(t, majority())
 			w := r.write()
