@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"highwater/mysqlcheck"
 	"highwater/test/cluster"
 	"highwater/test/lab"
 )
@@ -34,10 +35,10 @@ func startWatch(c *cluster.Cluster) *watch {
 	w := &watch{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
-		last := boottime()
+		last := mysqlcheck.Boottime()
 		for ctx.Err() == nil {
 			carriers, err := c.Carriers(lab.VIP)
-			at := boottime()
+			at := mysqlcheck.Boottime()
 			w.see(last, at, names(carriers), err)
 			last = at
 			select {

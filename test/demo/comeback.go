@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"highwater/configs"
+	"highwater/mysqlcheck"
 	"highwater/supervisor/web"
 	"highwater/test/lab"
 )
@@ -33,7 +34,7 @@ func (s *story) comeBack(ctx context.Context) error {
 			return err
 		}
 	}
-	from := boottime()
+	from := mysqlcheck.Boottime()
 	s.begin("return", "%s: %s", s.old, s.f.heal)
 	if err := s.f.end(ctx, s.c, s.old); err != nil {
 		return fmt.Errorf("%s: %s: %w", s.old, s.f.heal, err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"highwater/configs"
+	"highwater/mysqlcheck"
 	"highwater/supervisor/web"
 	"highwater/test/cluster"
 	"highwater/test/lab"
@@ -161,7 +162,7 @@ func (s *story) breakIt(ctx context.Context) error {
 
 	what := fmt.Sprintf(s.f.what, s.old)
 	s.begin("fault", "%s", what)
-	s.at = boottime()
+	s.at = mysqlcheck.Boottime()
 	if err := s.f.begin(ctx, s.c, s.old); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

@@ -15,9 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"highwater/election"
+	"highwater/mysqlcheck"
 	"highwater/supervisor/journal"
 	"highwater/test/cluster"
 	"highwater/test/lab"
@@ -190,7 +189,7 @@ func logMarks(path, host string) ([]mark, error) {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // only read
-	return stepMarks(f, host, time.Now().Add(-boottime()))
+	return stepMarks(f, host, time.Now().Add(-mysqlcheck.Boottime()))
 }
 
 // stepMarks reads the steps of promotions from a log whose clock read boot at CLOCK_BOOTTIME 0.
@@ -261,12 +260,4 @@ func show(p *printer, head string, marks []mark, since time.Duration) {
 	for _, m := range marks {
 		p.line("", "%9s  %-*s  %-*s  %s", millis(m.at-since), hosts, m.host, doors, m.door, p.paint(m.sgr, m.text))
 	}
-}
-
-// boottime reads CLOCK_BOOTTIME, which all hosts share.
-func boottime() time.Duration {
-	var ts unix.Timespec
-	// Cannot fail: the clock is there on every supported kernel.
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts)
-	return time.Duration(ts.Nano())
 }

@@ -9,8 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"highwater/mysqlcheck"
 	"highwater/test/lab"
 )
 
@@ -82,7 +81,7 @@ func outageAfter(record *lab.Record, at time.Duration) time.Duration {
 
 // awaitAck waits until clients are being served again.
 func awaitAck(ctx context.Context, w *lab.Writer) error {
-	since := boottime()
+	since := mysqlcheck.Boottime()
 	for {
 		record := w.Record()
 		if n := len(record.Acks); n > 0 && record.Acks[n-1].Sent > since {
@@ -92,13 +91,6 @@ func awaitAck(ctx context.Context, w *lab.Writer) error {
 			return fmt.Errorf("clients are not served although all is well: %w", record.LastError)
 		}
 	}
-}
-
-// boottime is a reading of CLOCK_BOOTTIME, as in the records of clients.
-func boottime() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) // cannot fail: the clock is there on every supported kernel
-	return time.Duration(ts.Nano())
 }
 
 // pause waits, or until ctx ends.

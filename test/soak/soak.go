@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"highwater/configs"
+	"highwater/mysqlcheck"
 	"highwater/test/cluster"
 	"highwater/test/lab"
 )
@@ -151,7 +152,7 @@ func (s *soaking) round(ctx context.Context, f fault, hits target, hold time.Dur
 	}
 	pause(ctx, writeBefore)
 
-	at := boottime()
+	at := mysqlcheck.Boottime()
 	mend, err := f.begin(ctx, s.c, h)
 	if err != nil {
 		return r, fmt.Errorf("%s: %w", f.name, err)
@@ -162,9 +163,9 @@ func (s *soaking) round(ctx context.Context, f fault, hits target, hold time.Dur
 			return r, fmt.Errorf("end of %s: %w", f.name, err)
 		}
 	}
-	mended := boottime()
+	mended := mysqlcheck.Boottime()
 	after, err := s.healthy(ctx, s.o.bound, &r)
-	r.recovery = boottime() - mended
+	r.recovery = mysqlcheck.Boottime() - mended
 	well := err == nil
 	if well {
 		acked, cancel := context.WithTimeout(ctx, ackLimit)
