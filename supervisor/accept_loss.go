@@ -15,7 +15,7 @@ import (
 
 // lossAssessment says what would be lost if this host became primary now, before anybody decides.
 func (n *Node) lossAssessment() (code int, text string) {
-	if n.lossless == nil {
+	if n.keeper == nil {
 		return control.CodeRefused, "durability is best-effort: nothing keeps a failover from losing what only missing hosts hold"
 	}
 	heard := map[string]peer.NodeStatus{n.self.Name: n.refreshStatus()}
@@ -24,7 +24,7 @@ func (n *Node) lossAssessment() (code int, text string) {
 			heard[name] = h.NodeStatus
 		}
 	}
-	short := n.lossless.incomplete(heard, promote.Choice{})
+	short := n.keeper.Incomplete(heard, promote.Choice{})
 	if short == "" {
 		return control.CodeDone, "nothing that was acknowledged would be lost: `highwater failover` suffices"
 	}

@@ -74,6 +74,13 @@ func (c *cluster) of(node string) (heard, bool, <-chan struct{}) {
 	return h, ok, c.more
 }
 
+// news returns a channel that is closed when another status comes, of anybody.
+func (c *cluster) news() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.more
+}
+
 // all returns every peer's newest status by name.
 func (c *cluster) all() map[string]heard {
 	c.mu.Lock()

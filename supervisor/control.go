@@ -29,7 +29,7 @@ func (n *Node) Order(ctx context.Context, c control.Command, progress func(strin
 	case "assess-loss":
 		return n.lossAssessment()
 	case "failover-accept-loss":
-		if n.lossless == nil {
+		if n.keeper == nil {
 			return n.lossAssessment()
 		}
 		if err := n.acceptLoss(ctx, progress); err != nil {

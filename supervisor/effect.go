@@ -11,6 +11,7 @@ import (
 	"highwater/election"
 	"highwater/mysqlcheck/gtid"
 	"highwater/promote"
+	"highwater/supervisor/keeper"
 )
 
 // set shortens the type of many signatures.
@@ -35,7 +36,7 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 		SemiSync:  n.semiSync(a.OldPrimary),
 		Failover:  n.failoverInfo(a),
 		Progress: func(s promote.Step) {
-			n.lossless.opened(lossless, s)
+			n.keeper.Opened(lossless, s)
 			n.log.Info("promote.step", "step", string(s.Name), "took", s.Took, "detail", s.Detail, "error", s.Err)
 		},
 	}
@@ -43,8 +44,8 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 		ended.Err, ended.Code = err.Error(), election.CodePromoteFail
 		return ended
 	}
-	if n.lossless != nil {
-		lossless = n.lossless.begin(bounded, a.Term)
+	if n.keeper != nil {
+		lossless = n.keeper.Begin(bounded, a.Term)
 		in.SemiSync, in.Lossless, in.Start = nil, lossless, *n.sealedStart.Load()
 	}
 	if h, ok, _ := n.cluster.of(a.OldPrimary); ok && h.IdleEvents != nil {
@@ -53,10 +54,10 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 	result, err := n.server.Promote(bounded, in)
 	switch {
 	case err != nil:
-	case n.lossless == nil:
+	case n.keeper == nil:
 		n.health.promoted(in.SemiSync)
 	default:
-		n.lossless.begun(opening{term: a.Term, start: in.Start, set: result.Executed})
+		n.keeper.Began(keeper.Opening{Term: a.Term, Start: in.Start, Set: result.Executed})
 	}
 	n.health.again()
 	if err != nil {
@@ -75,7 +76,7 @@ func (n *Node) fetch(in *promote.PromoteInput, node string) error {
 		return err
 	}
 	in.Fetch, in.Received = &source, n.held(node)
-	if n.lossless != nil {
+	if n.keeper != nil {
 		// What was chosen by. The peer may have lost it since, and must not hide that.
 		in.Received = in.Received.Union(*n.missing.Load())
 	}
@@ -226,7 +227,7 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 		ended.Errant = errant // until the copy is complete
 		return ended
 	}
-	if done, err := n.lossless.awaitTurn(ctx, a.Node); done || err != nil {
+	if done, err := n.keeper.AwaitTurn(ctx, a.Node); done || err != nil {
 		ended.Err = text(err)
 		return ended
 	}
@@ -235,7 +236,7 @@ func (n *Node) follow(ctx context.Context, a election.Follow) election.FollowEnd
 		ended.Err = err.Error()
 		return ended
 	}
-	source.SemiSync = source.SemiSync && n.lossless == nil
+	source.SemiSync = source.SemiSync && n.keeper == nil
 	result, err := n.server.Rejoin(ctx, source)
 	switch {
 	case result.Held:
@@ -279,7 +280,7 @@ func (n *Node) source(node string, term uint64) (promote.Source, error) {
 	host, port := n.cluster.server(node)
 	return promote.Source{
 		Node: node, Host: host, Port: port, ServerUUID: h.ServerUUID, Term: term,
-		Executed: h.Executed, Purged: h.Purged, SemiSync: h.SemiSyncAcks > 0, Keep: n.lossless != nil,
+		Executed: h.Executed, Purged: h.Purged, SemiSync: h.SemiSyncAcks > 0, Keep: n.keeper != nil,
 		Refresh: func(ctx context.Context) (set, set, error) { return n.newerSets(ctx, node) },
 	}, nil
 }

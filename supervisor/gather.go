@@ -49,8 +49,8 @@ func (n *Node) sealServer(ctx context.Context, term uint64) error {
 		return err
 	}
 	n.health.seal(position)
-	n.lossless.nudge()
-	if n.lossless != nil && position.Writable {
+	n.keeper.Nudge()
+	if n.keeper != nil && position.Writable {
 		return errSealedWritable
 	}
 	return nil
@@ -153,8 +153,8 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 	start := answers[n.self.Name].reply.Status.ServerStartID
 	n.sealedStart.Store(&start)
 	reports, left := compare(n.cluster.nodes, heard)
-	if n.lossless != nil {
-		n.lossless.bar(reports, heard)
+	if n.keeper != nil {
+		n.keeper.Bar(reports, heard)
 	}
 	choice := promote.Choose(n.self.Name, reports, n.config.Promote.Timeout)
 	n.missing.Store(&choice.Missing)
@@ -163,8 +163,8 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 		ended.Code = election.Code(choice.Reason)
 	}
 	ended.Detail = describe(choice) + left
-	if n.lossless != nil && ended.Winner == n.self.Name {
-		if short := n.lossless.incomplete(heard, choice); short != "" {
+	if n.keeper != nil && ended.Winner == n.self.Name {
+		if short := n.keeper.Incomplete(heard, choice); short != "" {
 			ended.Winner, ended.FetchFrom, ended.Code, ended.Detail = "", "", election.CodeIncomplete, short
 		}
 	}

@@ -9,13 +9,14 @@ import (
 	"highwater/configs"
 	"highwater/mysqlcheck"
 	"highwater/promote"
+	"highwater/supervisor/keeper"
 	"highwater/supervisor/peer"
 )
 
 // A peer that says less than when it was sealed does not make a candidate fetch less.
 func TestFetchWhatWasChosenBy(t *testing.T) {
 	nodes := []configs.Node{{Name: "db1"}, {Name: "db2"}}
-	n := &Node{config: &configs.Config{}, cluster: newCluster(nodes, &nodes[0], 3306), lossless: &lossless{}}
+	n := &Node{config: &configs.Config{}, cluster: newCluster(nodes, &nodes[0], 3306), keeper: &keeper.Keeper{}}
 	missing := mustParse(t, "A:9")
 	n.missing.Store(&missing)
 	n.cluster.take(peer.NodeStatus{Node: "db2", ServerUUID: otherUUID, Executed: mustParse(t, "A:1-8")}, boottime())

@@ -24,7 +24,7 @@ func (n *Node) HandleStatus(ctx context.Context, from string, s peer.NodeStatus)
 // heardStatus hands a status to the loop unless a newer one came first.
 func (n *Node) heardStatus(ctx context.Context, _ string, s peer.NodeStatus) {
 	if n.cluster.take(s, boottime()) {
-		n.lossless.heard(s)
+		n.keeper.Heard(&s)
 		n.post(ctx, election.PeerHeard{Peer: n.cluster.state(s)})
 	}
 }

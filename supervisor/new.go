@@ -66,7 +66,7 @@ func New(ctx context.Context, c *configs.Config, self *configs.Node, secrets con
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	if n.lossless, err = newLossless(n); err != nil {
+	if n.keeper, err = newKeeper(n); err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
 	n.local, err = control.Listen(control.Config{Dir: c.StateDir, Group: -1, Log: o.Log}, local{n})

@@ -24,6 +24,7 @@ import (
 	"highwater/promote"
 	"highwater/supervisor/control"
 	"highwater/supervisor/journal"
+	"highwater/supervisor/keeper"
 	"highwater/supervisor/peer"
 	"highwater/supervisor/voter"
 	"highwater/supervisor/web"
@@ -56,9 +57,9 @@ type Node struct {
 	peers     *peer.Server
 	controlDB *sql.DB
 	local     *control.Server
-	web       *web.Server  // nil when none is configured
-	voter     *voter.Voter // nil with authority vrrp
-	lossless  *lossless    // nil with durability best-effort
+	web       *web.Server    // nil when none is configured
+	voter     *voter.Voter   // nil with authority vrrp
+	keeper    *keeper.Keeper // nil with durability best-effort
 	rejoin    *rejoin
 	metrics   *web.Metrics
 	endWatch  context.CancelFunc
@@ -242,8 +243,8 @@ func (n *Node) serve(ctx context.Context, g *errgroup.Group, signals <-chan os.S
 	g.Go(func() error { return n.watchAddresses(ctx) })
 	g.Go(func() error { return n.health.run(ctx, n) })
 	g.Go(func() error { return n.rejoin.run(ctx) })
-	if n.lossless != nil {
-		g.Go(func() error { return n.lossless.run(ctx) })
+	if n.keeper != nil {
+		g.Go(func() error { return n.keeper.Run(ctx) })
 	}
 }
 

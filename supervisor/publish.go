@@ -109,7 +109,7 @@ func (n *Node) buildStatus() peer.NodeStatus {
 	s.AdvertSources = n.adverts.sources()
 	s.MySQLHost, s.MySQLPort = n.cluster.server(n.self.Name)
 	n.health.fill(&s, at)
-	n.lossless.fill(&s)
+	n.keeper.Fill(&s)
 	if view.Role == election.RoleStopping || view.Role == election.RoleStopped {
 		s.Eligible, s.Reasons = false, append([]string{string(election.CodeStopping)}, s.Reasons...)
 	}

@@ -57,7 +57,7 @@ func (n *Node) openVoter() error {
 	n.voter, err = voter.Open(voter.Config{
 		Quorum: quorumConfig(n.config, n.self), Dir: n.config.StateDir,
 		Now: now, Post: n.post, Send: n.sendRaft, Log: n.log,
-		Applied: func() { n.lossless.nudge() },
+		Applied: func() { n.keeper.Nudge() },
 	})
 	return err
 }
@@ -118,7 +118,7 @@ func (n *Node) quorumSnapshot() *web.Quorum {
 // acknowledged may be lost its server holds everything before: after a restart in between a relay
 // log may be gone, and the primary of record would be taken to hold what was in it.
 func (n *Node) establish(ctx context.Context, a election.Establish) {
-	if n.lossless != nil && a.Drain {
+	if n.keeper != nil && a.Drain {
 		if err := n.prepare(ctx, a); err != nil {
 			n.post(context.WithoutCancel(ctx), election.EstablishEnded{Token: a.Token, Err: err.Error()})
 			return

@@ -9,6 +9,7 @@ import (
 	"highwater/election"
 	"highwater/election/vrrp"
 	"highwater/mysqlcheck/gtid"
+	"highwater/supervisor/keeper"
 	"highwater/supervisor/peer"
 	"highwater/supervisor/web"
 )
@@ -38,7 +39,7 @@ func (n *Node) Snapshot() web.Snapshot {
 		}
 	}
 	s.Adverts.Dropped["stranger"] += n.strangers.Load()
-	s.LosslessChanges = n.lossless.changes()
+	s.LosslessChanges = n.keeper.Changes()
 	s.Rejoins = n.rejoin.results()
 	sample, _ := n.health.snapshot()
 	s.Replicas = len(sample.Counters.Replicas)
@@ -107,7 +108,7 @@ func (n *Node) Status() web.Status {
 	}
 	if n.voter != nil && s.Durability == configs.Lossless {
 		record := n.voter.Record()
-		s.Lossless = &web.Lossless{Synced: syncedNames(record), Acks: record.Acks, Alone: record.Alone, Change: n.lossless.underWay()}
+		s.Lossless = &web.Lossless{Synced: keeper.SyncedNames(record), Acks: record.Acks, Alone: record.Alone, Change: n.keeper.UnderWay()}
 		for i := range s.Hosts {
 			s.Hosts[i].Synced = record.IsSynced(s.Hosts[i].Name)
 		}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package keeper
 
 import (
 	"context"
@@ -21,29 +21,29 @@ const (
 // A replica that had received them when it connected, as one that followed silently and now may
 // acknowledge, says nothing of them before something new comes. If each client waits for its commit,
 // and the commit of the probe waits too, nothing ever does: so this host commits something.
-func (l *lossless) lookAtWaiting(ctx context.Context, st promote.SourceState, acks int) {
-	at := now()
-	if st.Clients > 0 && (st.Waiting == 0 || st.Acknowledged != l.acked) { // a frozen replica stays connected
-		l.ackedAt = at
+func (k *Keeper) lookAtWaiting(ctx context.Context, st promote.SourceState, acks int) {
+	at := k.host.Now()
+	if st.Clients > 0 && (st.Waiting == 0 || st.Acknowledged != k.acked) { // a frozen replica stays connected
+		k.ackedAt = at
 	}
-	l.stuck = acks > 0 && st.Waiting > 0 && st.Acknowledged == l.acked
-	if l.stuck && st.Clients >= acks && (st.Clients != l.clients || at >= l.stirredAt.Add(stirPause)) {
-		l.stirredAt = at
-		if _, err := l.barrier.Pass(ctx); err != nil {
-			l.node.log.Debug("lossless.unstirred", "error", err)
+	k.stuck = acks > 0 && st.Waiting > 0 && st.Acknowledged == k.acked
+	if k.stuck && st.Clients >= acks && (st.Clients != k.clients || at >= k.stirredAt.Add(stirPause)) {
+		k.stirredAt = at
+		if _, err := k.host.Pass(ctx); err != nil {
+			k.config.Log.Debug("lossless.unstirred", "error", err)
 		}
 	}
-	l.acked, l.clients = st.Acknowledged, st.Clients
-	l.setStalled(l.stuck && at >= l.ackedAt.Add(stallPatience))
+	k.acked, k.clients = st.Acknowledged, st.Clients
+	k.setStalled(k.stuck && at >= k.ackedAt.Add(stallPatience))
 }
 
 // setStalled notes whether clients wait in vain, and lets the others know.
-func (l *lossless) setStalled(stalled bool) {
-	l.mu.Lock()
-	changed := l.stalled != stalled
-	l.stalled = stalled
-	l.mu.Unlock()
+func (k *Keeper) setStalled(stalled bool) {
+	k.mu.Lock()
+	changed := k.stalled != stalled
+	k.stalled = stalled
+	k.mu.Unlock()
 	if changed {
-		l.node.publish()
+		k.host.Publish()
 	}
 }

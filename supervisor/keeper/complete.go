@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package keeper
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 	"highwater/supervisor/peer"
 )
 
-// bar takes out of the choice whose server could not begin a term in which nothing is lost.
-func (l *lossless) bar(reports []promote.Report, heard map[string]peer.NodeStatus) {
+// Bar takes out of the choice whose server could not begin a term in which nothing is lost.
+func (k *Keeper) Bar(reports []promote.Report, heard map[string]peer.NodeStatus) {
 	for i := range reports {
 		if weak := heard[reports[i].Node].Weak; len(weak) > 0 {
 			reports[i].Eligible, reports[i].Reasons = false, weak
@@ -21,12 +21,12 @@ func (l *lossless) bar(reports []promote.Report, heard map[string]peer.NodeStatu
 	}
 }
 
-// incomplete returns why this node, which is to win, may lack something that a client was told
+// Incomplete returns why this node, which is to win, may lack something that a client was told
 // of; "" if it holds everything, or will when it has fetched what it misses. While a change is in
 // doubt both records must allow it.
-func (l *lossless) incomplete(heard map[string]peer.NodeStatus, choice promote.Choice) string {
-	in := promote.CompletenessInput{Candidate: l.node.self.Name}
-	flavor := l.flavor()
+func (k *Keeper) Incomplete(heard map[string]peer.NodeStatus, choice promote.Choice) string {
+	in := promote.CompletenessInput{Candidate: k.config.Node}
+	flavor := k.flavor()
 	in.MaxAcks = maxAcks(flavor)
 	for name, s := range heard {
 		t := promote.Testimony{
@@ -41,13 +41,16 @@ func (l *lossless) incomplete(heard map[string]peer.NodeStatus, choice promote.C
 		}
 		in.Heard = append(in.Heard, t)
 	}
-	for _, record := range l.records() {
+	for _, record := range k.records() {
 		claims, err := claimsOf(record)
 		if err != nil {
 			return err.Error()
 		}
 		in.Term, in.Kept, in.Accepted = claims.term, claims.kept, claims.accepted
-		in.LastSeen = l.node.held(record.Primary)
+		in.LastSeen = gtid.Set{}
+		if p, heard := k.host.Peer(record.Primary); heard {
+			in.LastSeen = p.Executed.Union(p.Received)
+		}
 		if c := promote.Complete(in); !c.Allowed {
 			return c.String()
 		}
@@ -56,13 +59,13 @@ func (l *lossless) incomplete(heard map[string]peer.NodeStatus, choice promote.C
 }
 
 // records are those that may be in force.
-func (l *lossless) records() []election.ClusterRecord {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.doubt != nil {
-		return l.doubt.Records()
+func (k *Keeper) records() []election.ClusterRecord {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.doubt != nil {
+		return k.doubt.Records()
 	}
-	return []election.ClusterRecord{l.node.voter.Record()}
+	return []election.ClusterRecord{k.host.Record()}
 }
 
 // claims is what a record says of who may hold what, in the words of package promote.

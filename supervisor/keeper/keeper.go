@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package keeper
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"highwater/election"
+	"highwater/mysqlcheck/gtid"
+	"highwater/promote"
+	"highwater/supervisor/peer"
+)
+
+// Config is what a [Keeper] needs of the configuration.
+type Config struct {
+	Node string
+	User func(node string) string // account by which a node's server replicates
+
+	GoAlone bool          // `when_alone: continue`
+	Lease   time.Duration // vip.lease
+	Silence time.Duration // age at which a peer counts as unheard
+
+	CheckTimeout, FenceTimeout, GatherTimeout, PromoteTimeout time.Duration
+
+	Log *slog.Logger
+}
+
+// Keeper keeps the promise of `durability: lossless` on this host (docs/design.md §5). As
+// primary it brings S and k to their aim, one change at a time, and lets in who may connect; as
+// replica it acknowledges only while the record and a leader say so, and gives its word else.
+//
+// Its methods may be called from any goroutine; those that say so also on nil, which keeps nothing.
+type Keeper struct {
+	config Config
+	host   Host
+	server Server
+	policy election.DurabilityPolicy
+
+	// What follows belongs to Run's goroutine.
+	change     *election.Change
+	proposed   bool                        // change, and its fate is not known
+	decided    chan error                  // its fate
+	backoff    election.Instant            // no new change before
+	term       uint64                      // of which the next four are
+	lost       map[string]election.Instant // since when each replica is of no use
+	requiredAt election.Instant            // when MySQL's settings were last looked at
+	ackedAt    election.Instant            // when commits were last seen to be acknowledged, or none waited
+	acked      uint64                      // how many were by then
+	stuck      bool                        // some wait, and none was acknowledged since the last look
+	clients    int                         // replicas that acknowledge, at the last look
+	stirredAt  election.Instant            // when this host last committed to have them speak
+	heardAt    election.Instant            // when all that an acknowledgement needs was last so
+	silent     string                      // server process that was made silent, and has not been told otherwise
+	silentAt   election.Instant            // when
+	spokeAt    election.Instant            // when the server last acknowledged what it had received before
+	durability struct {                    //
+		promote.Durability                  // as last read
+		at                 election.Instant // then
+	}
+	noted struct { // of the local server, last
+		start string
+		led   uint64
+	}
+	failed string // last failure, said once
+
+	mu      sync.Mutex
+	word    election.Word
+	admits  map[string]bool // replicas whose accounts are not locked on this server, in this term
+	acks    string          // server process that was told to acknowledge
+	began   Opening         // by this process, as primary
+	weak    promote.Durability
+	known   bool // weak is
+	relaxed promote.Relaxed
+	counts  map[string]uint64
+	stalled bool           // clients wait in vain
+	doing   string         // name of the change under way
+	doubt   *election.View // of a proposal whose fate is not known
+	last    map[string]sign
+}
+
+// Opening is how a term began.
+type Opening struct {
+	Term  uint64
+	Start string   // server process
+	Set   gtid.Set // what it held when writes opened
+}
+
+// pause is how often a primary looks for a change, and a replica whether it may still acknowledge,
+// where nothing wakes them.
+const pause = 200 * time.Millisecond
+
+// New returns a [Keeper] of this host's server. The error is what keeps it from reading what an
+// earlier process noted.
+func New(config Config, host Host, server Server) (*Keeper, error) {
+	relaxed, err := server.Relaxed()
+	if err != nil {
+		return nil, err
+	}
+	return &Keeper{
+		config: config, host: host, server: server, decided: make(chan error, 1),
+		policy: election.DurabilityPolicy{GoAlone: config.GoAlone, Patience: config.Lease},
+		lost:   map[string]election.Instant{}, admits: map[string]bool{}, counts: map[string]uint64{},
+		last: map[string]sign{}, relaxed: relaxed,
+	}, nil
+}
+
+// Nudge asks for a turn now. It may be called on nil.
+func (k *Keeper) Nudge() {
+	if k != nil {
+		k.host.Nudge()
+	}
+}
+
+// Run takes turns until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		k.turn(ctx)
+		rest := pause
+		if left := k.backoff.Sub(k.host.Now()); left > 0 { // no later than what it waits for
+			rest = min(rest, left)
+		}
+		k.host.Rest(ctx, rest)
+	}
+	return nil
+}
+
+func (k *Keeper) turn(ctx context.Context) {
+	k.settle()
+	view, record := k.host.Status(), k.host.Record()
+	k.lookAtServer(ctx, view.Role, record)
+	switch view.Role {
+	case election.RoleClaiming, election.RolePrimary:
+		if record.Primary == k.config.Node && record.Term >= view.Term {
+			k.note(record.Term)
+			k.lead(ctx, record)
+		}
+	case election.RoleReplica, election.RoleHeld:
+		k.drop()
+		k.setStalled(false)
+		k.note(0)
+		k.obey(ctx, record, view.Promised)
+	}
+}
+
+// note remembers which run of the server is primary of a term, 0 for none: if it ends by a crash,
+// what it alone has was told to nobody.
+func (k *Keeper) note(led uint64) {
+	start := k.startID()
+	if start == "" || k.noted.start == start && k.noted.led == led {
+		return
+	}
+	if err := k.server.NoteRun(start, led); err != nil {
+		k.config.Log.Warn("run.not_noted", "error", err)
+		return
+	}
+	k.noted.start, k.noted.led = start, led
+}
+
+// settle takes in the fate of a proposal.
+func (k *Keeper) settle() {
+	if !k.proposed {
+		return
+	}
+	select {
+	case err := <-k.decided:
+		k.proposed = false
+		k.mu.Lock()
+		k.doubt = nil
+		k.mu.Unlock()
+		if err == nil {
+			var next election.Change
+			if next, err = k.change.Settle(k.host.Record()); err == nil && next.Step().Stage != election.StageCommit {
+				k.change = &next
+				return
+			}
+		}
+		k.fail("propose", err) // what holds now, the record says
+	default:
+	}
+}
+
+// drop gives up a change that was not proposed; one that was stays in doubt.
+func (k *Keeper) drop() {
+	if k.proposed {
+		return
+	}
+	k.setChange(nil)
+}
+
+func (k *Keeper) setChange(c *election.Change) {
+	k.change = c
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.doing, k.doubt = "", nil
+	if c != nil {
+		k.doing = c.Name()
+	}
+}
+
+// fail drops the change under way and waits a moment before the next.
+func (k *Keeper) fail(stage string, err error) {
+	if err != nil && k.failed != err.Error() {
+		k.failed = err.Error()
+		name := ""
+		if k.change != nil {
+			name = k.change.Name()
+		}
+		k.config.Log.Warn("lossless.failed", "change", name, "stage", stage, "error", err)
+	}
+	k.count("failed")
+	backoff := failedBackoff
+	if errors.Is(err, context.Canceled) {
+		backoff = interruptedBackoff
+	}
+	k.backoff = k.host.Now().Add(backoff)
+	k.drop()
+}
+
+// failedBackoff is the pause after a change that failed, interruptedBackoff after one that gave
+// way to a seal or a fence, which comes first.
+const (
+	failedBackoff      = 500 * time.Millisecond
+	interruptedBackoff = 5 * time.Millisecond
+)
+
+func (k *Keeper) count(name string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.counts[name]++
+}
+
+// view is what must be assumed of the record now.
+func (k *Keeper) view(record election.ClusterRecord) election.View {
+	if k.change != nil {
+		return k.change.View()
+	}
+	return election.Settled(record)
+}
+
+// durabilityInterval is how old the word on the server's settings may be.
+const durabilityInterval = 5 * time.Second
+
+// lookAtServer learns what the server can promise, before its supervisor sets anything that
+// hides it.
+func (k *Keeper) lookAtServer(ctx context.Context, role election.Role, record election.ClusterRecord) {
+	start := k.startID()
+	if start == "" || start == k.durability.StartID && k.host.Now() < k.durability.at.Add(durabilityInterval) {
+		return
+	}
+	ctx, cancel := k.host.Within(ctx, k.config.CheckTimeout)
+	defer cancel()
+	d, err := k.server.Durability(ctx)
+	if err != nil {
+		k.config.Log.Debug("durability.unread", "error", err)
+		return
+	}
+	k.durability.Durability, k.durability.at = d, k.host.Now()
+	relaxed := slices.ContainsFunc(d.Weaknesses, func(w promote.Weakness) bool { return w.Reason == promote.DurabilityRelaxed })
+	if leads := role == election.RoleClaiming || role == election.RolePrimary; leads && relaxed && record.Primary == k.config.Node {
+		k.noteRelaxed(promote.Relaxed{Start: d.StartID, Term: record.Term})
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.known || !slices.Equal(k.weak.Weaknesses, d.Weaknesses) {
+		for _, w := range d.Weaknesses {
+			k.config.Log.Warn("server.weak", "reason", string(w.Reason), "problem", w.Problem, "remedy", w.Remedy, "bars", w.Bars)
+		}
+	}
+	k.weak, k.known = d, true
+}
+
+// noteRelaxed remembers that what this primary writes may not survive a crash.
+func (k *Keeper) noteRelaxed(r promote.Relaxed) {
+	k.mu.Lock()
+	known := k.relaxed == r
+	k.mu.Unlock()
+	if known {
+		return
+	}
+	if err := k.server.NoteRelaxed(r); err != nil {
+		k.config.Log.Warn("relaxed.not_noted", "error", err)
+		return
+	}
+	k.mu.Lock()
+	k.relaxed = r
+	k.mu.Unlock()
+}
+
+// mayLack reports whether the server process start may lack what an earlier one wrote as primary
+// in a term that still counts: that one had relaxed settings.
+func mayLack(r promote.Relaxed, start string, record election.ClusterRecord, node string) bool {
+	since := record.LedSince(node)
+	return since != 0 && r.Term >= since && r.Start != start
+}
+
+// startID names the run of the local server, "" if it does not answer.
+func (k *Keeper) startID() string { return k.host.Sample().Start }
+
+// Fill writes what peers need into a status. It may be called on nil.
+func (k *Keeper) Fill(s *peer.NodeStatus) {
+	if k == nil {
+		return
+	}
+	record := k.host.Record()
+	s.Revision = record.Revision
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s.Stalled = k.stalled
+	s.WordGiven, s.WordTerm, s.WordRevision = k.word.Given, k.word.Term, k.word.Revision
+	for name, admitted := range k.admits {
+		if admitted {
+			s.Admits = append(s.Admits, name)
+		}
+	}
+	slices.Sort(s.Admits)
+	s.Durable = k.known && !mayLack(k.relaxed, s.ServerStartID, record, k.config.Node)
+	for _, w := range k.weak.Weaknesses {
+		if w.Bars {
+			s.Weak = append(s.Weak, string(w.Reason))
+		}
+		if w.Reason == promote.DurabilityRelaxed {
+			s.Durable = false
+		}
+	}
+}
+
+// wordOf is what a peer has said of itself.
+func wordOf(s *peer.NodeStatus) election.Word {
+	return election.Word{Given: s.WordGiven, Term: s.WordTerm, Revision: s.WordRevision}
+}
+
+// wordOf is what the node has said of itself, as far as it was heard.
+func (k *Keeper) wordOf(node string) election.Word {
+	p, heard := k.host.Peer(node)
+	if !heard {
+		return election.Word{}
+	}
+	return wordOf(p.NodeStatus)
+}
+
+// sign is what of a peer's status may call for a turn.
+type sign struct {
+	word     election.Word
+	role     string
+	revision uint64
+	start    string
+}
+
+// Heard takes a turn when a peer has said something new. It may be called on nil.
+func (k *Keeper) Heard(s *peer.NodeStatus) {
+	if k == nil {
+		return
+	}
+	said := sign{word: wordOf(s), role: s.Role, revision: s.Revision, start: s.ServerStartID}
+	k.mu.Lock()
+	news := k.last[s.Node] != said
+	k.last[s.Node] = said
+	k.mu.Unlock()
+	if news {
+		k.Nudge()
+	}
+}
+
+// UnderWay names the change that this node makes of S or k, "" if there is none. It may be called on nil.
+func (k *Keeper) UnderWay() string {
+	if k == nil {
+		return ""
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.doing
+}
+
+// Changes counts what this node has changed, by name. It may be called on nil.
+func (k *Keeper) Changes() map[string]uint64 {
+	if k == nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.counts)
+}
+
+// acknowledges reports whether the server process start was told to acknowledge.
+func (k *Keeper) acknowledges(start string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return start != "" && k.acks == start
+}
+
+func (k *Keeper) setAcknowledges(start string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.acks = start
+}
