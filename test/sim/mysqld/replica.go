@@ -29,6 +29,7 @@ func (s *Server) Follow(src *Server) {
 	}
 	s.gaveUp = false
 	s.receiving, s.stopped = src != nil && s.up, src == nil
+	s.acking = s.receiving && s.acknowledge
 }
 
 func (s *Server) dropRelay() {
@@ -51,7 +52,7 @@ func (s *Server) StartReceiver() {
 	if s.flavor == MariaDB && s.stopped {
 		s.dropRelay()
 	}
-	s.receiving, s.gaveUp = true, false
+	s.receiving, s.gaveUp, s.acking = true, false, s.acknowledge
 }
 
 // StopReceiver stops the receiver. An acknowledgement that it has sent may still arrive.
@@ -81,7 +82,7 @@ func (l *link) inFlight() bool {
 func (s *Server) Receiving() bool { return s.receiving }
 
 // GaveUp reports whether the receiver has stopped by itself: the source lacks what the replica has, or has no longer
-// what it lacks.
+// what it lacks; or see SetAcknowledge.
 func (s *Server) GaveUp() bool { return s.gaveUp }
 
 // StopApplier stops the applier; StartApplier starts it.
@@ -102,7 +103,8 @@ func (s *Server) StartApplier() {
 // Applying reports whether the applier runs.
 func (s *Server) Applying() bool { return s.up && !s.stopped }
 
-// SetAcknowledge sets rpl_semi_sync_replica_enabled. It takes effect at the next connection.
+// SetAcknowledge sets rpl_semi_sync_replica_enabled. It takes effect at the next connection. But one of MySQL's receivers
+// that acknowledged, is switched off, and connects again without having been started again, gives up.
 func (s *Server) SetAcknowledge(on bool) {
 	s.acknowledge = on
 	if s.wrong == acksAtOnce && s.Connected() {
@@ -119,8 +121,8 @@ func (s *Server) Acknowledges() bool { return s.Connected() && s.link.acks }
 // Connected reports whether the receiver is connected, as far as the replica knows.
 func (s *Server) Connected() bool { return s.receiving && s.link.peer != nil && !s.link.cut }
 
-// Connect has a receiver that runs and is not connected connect. It is refused if its account is locked, and it gives up
-// if it cannot be served. It reports whether something happened.
+// Connect has a receiver that runs and is not connected connect. It is refused if its account is locked, and it may give
+// up; see GaveUp. It reports whether something happened.
 func (s *Server) Connect() bool {
 	src := s.source
 	if !s.up || !s.receiving || s.Connected() || src == nil || !src.up {
@@ -130,14 +132,31 @@ func (s *Server) Connect() bool {
 	if p.locked {
 		return false
 	}
-	if !src.serves(s) {
-		s.receiving, s.gaveUp = false, true
-		s.link = link{}
+	// A MySQL receiver that did acknowledge, and does not now, misses the magic number of semi-sync in what it is sent.
+	misses := s.flavor == MySQL && s.acking && !s.acknowledge && s.wrong != acksAtReconnect
+	if misses || !src.serves(s) {
+		s.giveUp()
 		return true
 	}
 	src.endDump(p) // of an earlier connection
-	p.dump, p.acks = s, s.acknowledge
+	p.dump, p.acks, s.acking = s, s.acknowledge, s.acknowledge
 	s.link = link{src: src, peer: p, at: src.log.start, rebuilds: src.rebuilds, acks: s.acknowledge}
+	return true
+}
+
+// giveUp ends the receiver for good.
+func (s *Server) giveUp() {
+	s.receiving, s.gaveUp = false, true
+	s.link = link{}
+}
+
+// LoseConnect is a connection that is killed between the login of a receiver and its request for the log. MySQL's tries
+// again; MariaDB's gives up. It reports whether something happened.
+func (s *Server) LoseConnect() bool {
+	if !s.up || !s.receiving || s.Connected() || s.flavor != MariaDB {
+		return false
+	}
+	s.giveUp()
 	return true
 }
 

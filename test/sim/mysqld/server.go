@@ -59,6 +59,7 @@ type Server struct {
 	gaveUp      bool
 	stopped     bool // the applier
 	acknowledge bool // rpl_semi_sync_replica_enabled
+	acking      bool // the receiver was started or has connected as one that acknowledges
 	relay       journal
 	received    Set // executed or in the relay log
 	link        link
@@ -106,6 +107,7 @@ func (s *Server) Boot() {
 	s.dropRelay()
 	s.acknowledge, s.stopped, s.gaveUp = s.atBoot.Acknowledge, false, false
 	s.receiving = s.atBoot.Receive && s.source != nil
+	s.acking = s.receiving && s.acknowledge
 }
 
 // Kill ends the process with SIGKILL, or a crash. Clients whose commits wait know nothing. What the sockets' buffers
@@ -160,6 +162,12 @@ func (s *Server) ReadOnly() bool { return s.readOnly }
 
 // ReadOnlyPending reports whether read-only is being switched on, behind commits that wait.
 func (s *Server) ReadOnlyPending() bool { return s.pending }
+
+// ShowsReadOnly is super_read_only as the server shows it, on MariaDB read_only. MySQL shows it on already while it is
+// being switched on; read_only is off until then.
+func (s *Server) ShowsReadOnly() bool {
+	return s.readOnly || s.pending && s.flavor == MySQL && s.wrong != showsWhatIs
+}
 
 // SetReadOnly switches read-only on or off. Switching it on blocks behind commits that wait, and takes effect when none
 // does any more; later ones wait for that. Switching it off meanwhile ends the attempt, as killing its statement does.
