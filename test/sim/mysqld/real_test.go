@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"flag"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -832,6 +833,9 @@ func (r *real) reset() error {
 // rigs is how many scripts run at once, each on servers of its own: they mostly wait.
 const rigs = 3
 
+// only picks the scripts that run on real servers.
+var only = flag.String("scripts", "", "run on real servers only the scripts whose name contains this")
+
 // result is what came of a script.
 type result struct {
 	err        error
@@ -843,7 +847,7 @@ func runReal(t *testing.T, flavor Flavor, kind lab.Flavor) {
 	lab.Require(t, string(kind))
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	list := slices.DeleteFunc(readScripts(t), func(s *script) bool { return !s.flavors[flavor] })
+	list := slices.DeleteFunc(readScripts(t), func(s *script) bool { return !s.flavors[flavor] || !strings.Contains(s.name, *only) })
 	results := make([]chan result, len(list))
 	todo := make(chan int, len(list))
 	for i := range list {
