@@ -11,6 +11,7 @@ import (
 
 	"highwater/election"
 	"highwater/promote"
+	"highwater/supervisor/gather"
 	"highwater/supervisor/peer"
 )
 
@@ -152,7 +153,7 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 	}
 	start := answers[n.self.Name].reply.Status.ServerStartID
 	n.sealedStart.Store(&start)
-	reports, left := compare(n.cluster.nodes, heard)
+	reports, left := gather.Compare(n.cluster.nodes, heard)
 	if n.keeper != nil {
 		n.keeper.Bar(reports, heard)
 	}

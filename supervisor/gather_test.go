@@ -3,15 +3,31 @@
 package supervisor
 
 import (
+	"strings"
 	"testing"
 	"time"
 
 	"highwater/configs"
 	"highwater/mysqlcheck"
+	"highwater/mysqlcheck/gtid"
 	"highwater/promote"
 	"highwater/supervisor/keeper"
 	"highwater/supervisor/peer"
 )
+
+const (
+	testUUID  = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+	otherUUID = "4e11fa47-71ca-11e1-9e33-c80aa9429562"
+)
+
+func mustParse(t *testing.T, text string) gtid.Set {
+	t.Helper()
+	s, err := gtid.Parse(strings.NewReplacer("A", testUUID, "B", otherUUID).Replace(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
 
 // A peer that says less than when it was sealed does not make a candidate fetch less.
 func TestFetchWhatWasChosenBy(t *testing.T) {

@@ -76,7 +76,7 @@ func (h *keeperHost) Waits(acks int)          { h.node.health.promoted(&promote.
 func (h *keeperHost) Sample() keeper.Sample {
 	s, v := h.node.health.snapshot()
 	out := keeper.Sample{
-		Flavor: s.Version.Flavor, Executed: v.Executed,
+		UUID: s.ServerUUID, Flavor: s.Version.Flavor, Executed: v.Executed,
 		Acknowledges: s.Settings.SemiSync.ReplicaEnabled, ReadAt: election.Instant(s.SettingsAt),
 	}
 	if v.Health == mysqlcheck.HealthAlive {

@@ -68,9 +68,10 @@ var mayImport = map[string][]string{
 	"vip":                        nil,
 	"supervisor": {
 		"configs", "election", "election/vrrp", "election/vrrpnet", "election/quorum", "mysqlcheck", "mysqlcheck/gtid", "promote", "vip",
-		"supervisor/control", "supervisor/journal", "supervisor/keeper", "supervisor/peer", "supervisor/raftlog", "supervisor/sdnotify", "supervisor/voter", "supervisor/web",
+		"supervisor/control", "supervisor/gather", "supervisor/journal", "supervisor/keeper", "supervisor/peer", "supervisor/raftlog", "supervisor/sdnotify", "supervisor/voter", "supervisor/web",
 	},
 	"supervisor/control":  nil,
+	"supervisor/gather":    {"configs", "election", "mysqlcheck", "promote", "supervisor/peer"},
 	"supervisor/keeper":   {"election", "mysqlcheck", "mysqlcheck/gtid", "promote", "supervisor/peer"},
 	"supervisor/journal":  nil,
 	"supervisor/peer":     {"mysqlcheck/gtid"},

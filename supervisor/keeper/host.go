@@ -85,6 +85,7 @@ type Host interface {
 // Sample is what a [Keeper] needs of the last look at the local server.
 type Sample struct {
 	Start    string // names the run of the server; empty: it does not answer
+	UUID     string // of the server
 	Flavor   mysqlcheck.Flavor
 	Executed gtid.Set
 	// Acknowledges: semi-sync's replica side is switched on, as read at ReadAt.

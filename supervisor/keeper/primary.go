@@ -54,7 +54,7 @@ const near = 10_000
 
 // replicas says what this primary knows of every other host with a server.
 func (k *Keeper) replicas(record election.ClusterRecord) []election.Replica {
-	at, executed := k.host.Now(), k.host.Sample().Executed
+	at, own := k.host.Now(), k.host.Sample()
 	var list []election.Replica
 	for node := range k.host.Replicas() {
 		r := election.Replica{Node: node}
@@ -62,8 +62,11 @@ func (k *Keeper) replicas(record election.ClusterRecord) []election.Replica {
 		if p.Alive {
 			r.Start, r.Word = p.ServerStartID, wordOf(p.NodeStatus)
 			r.Follows = p.Source == k.config.Node && p.Receiver == mysqlcheck.ThreadRunning.String()
-			r.Near = executed.Subtract(p.Received.Union(p.Executed)).Count() <= near
-			r.Barred = len(p.Weak) > 0 || !p.Errant.IsEmpty() || len(p.Held) > 0
+			held := p.Received.Union(p.Executed)
+			r.Near = own.Executed.Subtract(held).Count() <= near
+			// What it has and this server has not it need not know yet. Only this one's own may be younger than the look.
+			beyond := held.Subtract(own.Executed)
+			r.Barred = len(p.Weak) > 0 || !p.Errant.IsEmpty() || len(p.Held) > 0 || !beyond.Subtract(beyond.BySource(own.UUID)).IsEmpty()
 		}
 		useless := !p.Alive || r.Barred || record.IsSynced(node) && !r.Follows
 		switch since := k.lost[node]; {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package gather
 
 import (
 	"fmt"
@@ -13,10 +13,10 @@ import (
 	"highwater/supervisor/peer"
 )
 
-// compare makes the reports from which the successor is chosen out of what the sealed hosts
+// Compare makes the reports from which the successor is chosen out of what the sealed hosts
 // said. What a host holds and cannot give is left out of the comparison, so that it keeps
 // nobody from being promoted; left names it, for people.
-func compare(nodes []configs.Node, heard map[string]peer.NodeStatus) (reports []promote.Report, left string) {
+func Compare(nodes []configs.Node, heard map[string]peer.NodeStatus) (reports []promote.Report, left string) {
 	var newest peer.NodeStatus // who last took part
 	for _, s := range heard {
 		// A term above the highest known is a candidate's that never became primary.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package supervisor
+package gather
 
 import (
 	"strings"
@@ -109,7 +109,7 @@ func TestCompare(t *testing.T) {
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			reports, left := compare(nodes, tt.heard)
+			reports, left := Compare(nodes, tt.heard)
 			choice := promote.Choose("db3", reports, time.Minute)
 			if choice.Winner != tt.winner {
 				t.Errorf("winner %q (%s, refused %v), want %q", choice.Winner, choice.Reason, choice.Refused, tt.winner)
