@@ -6,8 +6,11 @@ import (
 	"slices"
 	"time"
 
+	"highwater/configs"
 	"highwater/election"
 	"highwater/promote"
+	"highwater/supervisor/gather"
+	"highwater/supervisor/peer"
 )
 
 // answer is how a peer's request ended.
@@ -97,8 +100,9 @@ func (s *supervisor) execute(a election.Action) {
 		s.follow(a)
 	case election.Finish:
 		s.after(w.between(time.Millisecond, 20*time.Millisecond), func() {
-			if s.machine.Status().Role == election.RolePrimary {
-				h.server.source, h.server.receiving = nil, false
+			if view := s.machine.Status(); view.Role == election.RolePrimary {
+				h.joined, h.joinedTo = view.Term, h.name
+				h.server.db.Follow(nil)
 			}
 			s.post(election.FinishEnded{Token: a.Token})
 		})
@@ -220,7 +224,7 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 			return
 		}
 		h.promised = term
-		if !h.server.up { // the connection is refused
+		if !h.server.up() { // the connection is refused
 			done(false)
 			return
 		}
@@ -229,10 +233,14 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 			return
 		}
 		s.following++
-		h.server.receiving = false
-		s.verdict.executed = h.server.executed
-		s.verdict.received = h.server.received.union(h.server.executed)
-		done(true)
+		s.interrupts++
+		if w := s.w; w.cfg.Mutation != NoSeal {
+			h.server.db.StopReceiver()
+		}
+		s.verdict.executed = h.server.executed()
+		s.verdict.received = h.server.received()
+		s.keeper.Nudge()
+		done(s.keeper == nil || h.server.readOnly())
 	})
 }
 
@@ -243,28 +251,33 @@ func (s *supervisor) seal(a election.Seal) {
 			ended.Err = "the server does not answer"
 		}
 		s.post(ended)
-		st := s.refreshStatus()
+		st := s.sealedStatus()
 		s.answer(a.Token, answer{accepted: true, sealed: ok, promised: a.Term, status: st})
 	})
+}
+
+// sealedStatus is what a sealed host says of itself.
+func (s *supervisor) sealedStatus() status {
+	st := s.refreshStatus()
+	if st.node == nil {
+		st.node = s.nodeStatus(&st)
+	}
+	return st
 }
 
 // gather asks every peer for a seal, and chooses with [promote.Choose].
 func (s *supervisor) gather(a election.Gather) {
 	s.judgeCandidate()
-	g := &gathering{s: s, action: a, answers: map[string]answer{}, waiting: append(slices.Clone(a.Expect), s.host.name)}
+	g := &gathering{s: s, action: a, answers: map[string]answer{}, late: map[string]answer{}, waiting: append(slices.Clone(a.Expect), s.host.name)}
 	s.sealServer(a.Term, func(ok bool) {
-		g.take(s.host.name, answer{accepted: ok, sealed: ok, status: s.refreshStatus()})
+		g.take(s.host.name, answer{accepted: ok, sealed: ok, status: s.sealedStatus()})
 	})
 	g.before = s.w.hearable(s.host, a.Expect)
 	for _, to := range s.w.hosts {
 		if to == s.host {
 			continue
 		}
-		s.request(to, func(peer *supervisor, reply func(answer)) {
-			peer.ask(func(t election.Token) election.Event {
-				return election.SealRequested{Token: t, From: s.host.name, Term: a.Term, OldPrimary: a.OldPrimary}
-			}, reply)
-		}, func(ans answer) { g.take(to.name, ans) })
+		g.ask(to)
 	}
 	s.after(gatherTimeout, g.end)
 }
@@ -275,8 +288,33 @@ type gathering struct {
 	action  election.Gather
 	answers map[string]answer
 	waiting []string
+	late    map[string]answer // of those that are asked again
 	over    bool
 	before  position // of the hosts that are there to be heard
+}
+
+// sealRetry is the pause before a host that has not heard of a farewell is asked again.
+const sealRetry = 50 * time.Millisecond
+
+// ask asks a host to seal. One that still hears the primary, whose farewell came here first, is asked again.
+func (g *gathering) ask(to *host) {
+	s, a := g.s, g.action
+	s.request(to, func(peer *supervisor, reply func(answer)) {
+		peer.ask(func(t election.Token) election.Event {
+			return election.SealRequested{Token: t, From: s.host.name, Term: a.Term, OldPrimary: a.OldPrimary}
+		}, reply)
+	}, func(ans answer) {
+		if view := s.machine.Status(); ans.code == election.CodeHearsPrimary && view.Farewell == view.Term && !g.over {
+			s.after(sealRetry, func() {
+				if !g.over {
+					g.late[to.name] = ans
+					g.ask(to)
+				}
+			})
+			return
+		}
+		g.take(to.name, ans)
+	})
 }
 
 func (g *gathering) take(node string, a answer) {
@@ -305,18 +343,21 @@ func (g *gathering) end() {
 	}
 	g.over = true
 	s := g.s
+	for node, a := range g.late {
+		if _, answered := g.answers[node]; !answered {
+			g.answers[node] = a
+		}
+	}
 	ended := election.GatherEnded{Token: g.action.Token}
 	if !g.answers[s.host.name].sealed {
 		ended.Err = "seal this server"
 		s.post(ended)
 		return
 	}
-	var reports []promote.Report
-	var all position
+	var nodes []configs.Node
 	for _, h := range s.w.hosts {
-		a, answered := g.answers[h.name]
-		report := promote.Report{Node: h.name, Priority: s.w.members[h.index].Priority}
-		if answered {
+		nodes = append(nodes, configs.Node{Name: h.name, Priority: s.w.members[h.index].Priority})
+		if a, answered := g.answers[h.name]; answered {
 			switch a.code {
 			case election.CodeStaleTerm, election.CodePromisedElsewhere:
 				ended.Promised = max(ended.Promised, a.promised)
@@ -327,24 +368,53 @@ func (g *gathering) end() {
 			default:
 			}
 			ended.OldReleased = ended.OldReleased || h.name == g.action.OldPrimary && !a.status.vipHeld
-			if a.sealed {
-				report.Heard, report.Eligible = true, a.status.eligible
-				report.Executed, report.Received = a.status.executed.set(), a.status.received.set()
-				report.Errant = errantSet(a.status)
-				if report.Errant.IsEmpty() { // what is errant is left out of the comparison
-					all = all.union(a.status.received)
-				}
-			}
 		}
-		reports = append(reports, report)
+	}
+	heard := g.heard()
+	reports, _ := gather.Compare(nodes, heard)
+	var all position
+	for _, r := range reports {
+		if r.Errant.IsEmpty() { // what is errant is left out of the comparison
+			all = all.Union(s.w.position(r.Received))
+		}
+	}
+	if s.keeper != nil {
+		s.gathered, s.sealedStart = s.voter.record.Revision, g.answers[s.host.name].status.node.ServerStartID
+		s.keeper.Bar(reports, heard)
 	}
 	choice := promote.Choose(s.host.name, reports, promoteTimeout)
+	s.missing = s.w.position(choice.Missing).Union(g.answers[s.host.name].status.received)
 	ended.Winner, ended.FetchFrom = choice.Winner, choice.FetchFrom
 	if ended.Code == "" && choice.Winner == "" {
 		ended.Code = election.Code(choice.Reason)
 	}
+	if s.keeper != nil && ended.Winner == s.host.name && s.w.cfg.Mutation != NoCompleteness {
+		if short := s.keeper.Incomplete(heard, choice); short != "" {
+			ended.Winner, ended.FetchFrom, ended.Code, ended.Detail = "", "", election.CodeIncomplete, short
+		}
+	}
 	if ended.Winner == s.host.name {
-		s.heardAll(g.action.Term, all.union(g.before))
+		s.heardAll(g.action.Term, all.Union(g.before))
 	}
 	s.post(ended)
+}
+
+// heard is what those said of themselves who have sealed.
+func (g *gathering) heard() map[string]peer.NodeStatus {
+	heard := map[string]peer.NodeStatus{}
+	for name, a := range g.answers {
+		if !a.sealed {
+			continue
+		}
+		st := *a.status.node
+		if g.s.w.cfg.Mutation == RestartedHeard {
+			for _, s := range g.s.voter.record.Synced {
+				if s.Node == name {
+					st.ServerStartID = s.Start
+				}
+			}
+		}
+		heard[name] = st
+	}
+	return heard
 }

@@ -77,17 +77,17 @@ func (w *World) Inject(f Fault, h *host, d time.Duration) {
 		srv.kill()
 		h.after(w.between(0, 300*time.Millisecond), srv.start)
 	case HangServer:
-		srv.hung = srv.up
+		srv.hung = srv.up()
 		later(func() { srv.hung = false })
 	case FillDisk:
 		srv.failing = true
 		later(func() { srv.failing = false })
 	case BlockCommits:
-		srv.blocked = srv.up && !srv.readOnly
+		srv.blocked = srv.up() && !srv.readOnly()
 		later(func() { srv.blocked = false })
 	case BreakApplier:
 		s := h.supervisor
-		if srv.readOnly && w.soundServers() > 2 && s != nil && s.machine.Status().Role == election.RoleReplica {
+		if srv.readOnly() && w.soundServers() > 2 && s != nil && s.machine.Status().Role == election.RoleReplica {
 			srv.broken, srv.brokenAt = true, w.now
 		}
 	case KillSupervisor:

@@ -6,23 +6,27 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/mysqlcheck"
 )
 
 // verdict is what the last look at the server said.
 type verdict struct {
 	alive, hung, writable, failing bool
 
-	eligible bool
-	reasons  []string
-	good     int // samples in a row
-	serverID string
-	source   string
-	replicas int
-	executed position
-	received position
-	errant   position
-	event    election.Instant
-	took     bool // there was a look
+	eligible     bool
+	reasons      []string
+	good         int // samples in a row
+	serverID     string
+	source       string
+	replicas     int
+	executed     position
+	received     position
+	errant       gap
+	event        election.Instant
+	took         bool // there was a look
+	at           election.Instant
+	receiver     string // its state
+	acknowledges bool   // it will, once its receiver starts
 }
 
 // rise is how many good samples make a server eligible.
@@ -66,7 +70,7 @@ func (s *supervisor) look() {
 			At: at, State: state, Eligible: v.eligible, CaughtUp: v.alive, Writable: v.writable,
 			Hung:    v.hung && s.machine.Status().Primary == s.host.name,
 			Failing: v.failing, Reasons: v.reasons, ServerID: v.serverID, Source: v.source,
-			Receiving: s.host.server.receiving, Replicas: v.replicas, SourceEvent: v.event,
+			Receiving: s.host.server.receiving(), Replicas: v.replicas, SourceEvent: v.event,
 		}
 		s.post(election.HealthChanged{Health: h})
 	})
@@ -76,7 +80,7 @@ func (s *supervisor) look() {
 func (s *supervisor) assess() verdict {
 	srv := &s.host.server
 	prev := s.verdict
-	if !srv.up {
+	if !srv.up() {
 		return verdict{took: true, executed: prev.executed, received: prev.received}
 	}
 	if srv.hung {
@@ -87,17 +91,24 @@ func (s *supervisor) assess() verdict {
 	}
 	view := s.machine.Status()
 	v := verdict{
-		took: true, alive: true, writable: !srv.readOnly, failing: srv.failing, serverID: srv.id(),
-		executed: srv.executed, received: srv.received.union(srv.executed), errant: prev.errant,
+		took: true, alive: true, writable: !srv.readOnly(), failing: srv.failing, serverID: srv.id(),
+		executed: srv.executed(), received: srv.received(), errant: prev.errant,
+		at: s.host.clock(), receiver: mysqlcheck.ThreadStopped.String(), acknowledges: srv.db.WillAcknowledge(),
 	}
-	if srv.source != nil {
-		v.source = srv.source.name
+	switch {
+	case srv.db.Connected():
+		v.receiver = mysqlcheck.ThreadRunning.String()
+	case srv.receiving():
+		v.receiver = mysqlcheck.ThreadConnecting.String()
+	}
+	if src := srv.source(); src != nil {
+		v.source = src.name
 	}
 	if srv.lastEvent != 0 {
 		v.event = s.host.clock().Add(-s.w.now.sub(srv.lastEvent))
 	}
 	for _, h := range s.w.hosts {
-		if h.server.up && h.server.receiving && h.server.source == s.host {
+		if h.server.up() && h.server.receiving() && h.server.source() == s.host {
 			v.replicas++
 		}
 	}
@@ -111,14 +122,14 @@ func (s *supervisor) assess() verdict {
 	switch view.Primary {
 	case "":
 	case s.host.name:
-		refuse(view.Role == election.RolePrimary && srv.readOnly, "primary_read_only")
+		refuse(view.Role == election.RolePrimary && srv.readOnly(), "primary_read_only")
 	default:
 		refuse(v.source == "", "not_replicating")
 		refuse(v.source != "" && v.source != view.Primary && view.Promised <= view.Term, "wrong_source")
-		refuse(v.source == view.Primary && !srv.receiving && view.Promised <= view.Term && s.primaryAnswers(view.Primary),
+		refuse(v.source == view.Primary && !srv.receiving() && view.Promised <= view.Term && s.primaryAnswers(view.Primary),
 			"receiver_stopped") // nobody starts it while there is nobody to follow
 		s.errant(&v, view.Primary)
-		refuse(v.errant != position{}, "errant_transactions")
+		refuse(!v.errant.empty(), "errant_transactions")
 	}
 	if prev.serverID == v.serverID {
 		v.good = prev.good
@@ -147,10 +158,15 @@ func (s *supervisor) errant(v *verdict, primary string) {
 	if !ok || p.Role != election.RolePrimary {
 		return
 	}
-	v.errant = position{}
-	for i := range v.executed {
-		if v.executed[i] > p.executed[i] && s.w.hosts[min(i, len(s.w.hosts)-1)].name != primary {
-			v.errant[i] = v.executed[i]
-		}
+	v.errant = s.beyond(v.executed, p)
+}
+
+// beyond is what somebody has and the server of p has not. What that wrote itself is none of it, however old the word
+// is.
+func (s *supervisor) beyond(has position, p heard) gap {
+	g := gap{from: p.executed, to: has}
+	if own := s.w.host(p.Node).server.db.Origin(); g.to[own] > g.from[own] {
+		g.to[own] = g.from[own]
 	}
+	return g
 }

@@ -36,6 +36,8 @@ type host struct {
 	disk      disk
 	saved     election.Saved
 	promised  uint64 // package promote's
+	joined    uint64 // the last term that the server took part in
+	joinedTo  string // and its primary
 	claimAt   election.Instant
 	claimBoot int
 
@@ -48,7 +50,7 @@ func newHost(w *World, i int) *host {
 		drift: w.drift(), powered: true, link: true, boot: 1,
 		booted: w.now.add(-w.between(10*time.Second, time.Minute)),
 	}
-	h.server = server{host: h, up: true, process: 1}
+	h.server = newServer(h, w.flavor())
 	return h
 }
 
@@ -81,7 +83,7 @@ func (h *host) after(d time.Duration, f func()) {
 func (h *host) lease() {
 	h.vip = true
 	h.vipGen++
-	h.vipFor = h.server.process
+	h.vipFor = h.server.process()
 	if h.w.cfg.Mutation == NoKernelLease {
 		return
 	}

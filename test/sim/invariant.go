@@ -17,15 +17,17 @@ const thawGrace = 100 * time.Millisecond
 // claimed for. One that died and came back, read-only, within a lease that nobody could take
 // back is the price of the linger (docs/design.md §2).
 func (w *World) carries(h *host) bool {
-	if h.vipFor != h.server.process && h.server.readOnly {
+	if h.vipFor != h.server.process() && h.server.readOnly() {
 		return false
 	}
-	return h.powered && h.vip && h.server.up && !h.frozen && (h.thawed == 0 || w.now.sub(h.thawed) > thawGrace)
+	return h.powered && h.vip && h.server.up() && !h.frozen && (h.thawed == 0 || w.now.sub(h.thawed) > thawGrace)
 }
 
-// check holds what must be true at every moment (P1 of docs/design.md §1).
+// check holds what must be true at every moment (P1 of docs/design.md §1). With lossless durability a promotion does
+// not wait for the end of the old lease, and the old host may carry the address for so long: there judgeTold holds that
+// it acknowledges nothing any more.
 func (w *World) check() {
-	if w.parted && !w.cfg.Quorum || w.broken != nil {
+	if w.parted && !w.cfg.Quorum || w.cfg.Lossless || w.broken != nil {
 		return
 	}
 	var carriers []*host
@@ -39,7 +41,7 @@ func (w *World) check() {
 	}
 	writable := 0
 	for _, h := range carriers {
-		if !h.server.readOnly {
+		if !h.server.readOnly() {
 			writable++
 		}
 	}
@@ -80,9 +82,12 @@ func (s *supervisor) judgeCandidate() {
 
 // judgeOpen holds completeness: what opens has all that anybody heard had.
 func (s *supervisor) judgeOpen(term uint64) {
+	if s.w.cfg.Lossless { // what was never acknowledged need not be there
+		return
+	}
 	all := s.w.heardFor[seat{s.host.index, term}]
-	if !s.host.server.executed.contains(all) {
-		s.w.fail("%s opens with %v although hosts with %v were heard", s.host.name, s.host.server.executed, all)
+	if held := s.host.server.db.Logged(); !held.Contains(all) {
+		s.w.fail("%s opens with %v although hosts with %v were heard", s.host.name, held, all)
 	}
 }
 
@@ -91,7 +96,7 @@ func (s *supervisor) judgeOpen(term uint64) {
 func (w *World) Settled() error {
 	name := w.Primary()
 	if name == "" {
-		if w.diverged() {
+		if !w.cfg.Lossless && w.diverged() {
 			return errDiverged
 		}
 		return fmt.Errorf("no primary, or several: %s", w.summary())
@@ -102,7 +107,7 @@ func (w *World) Settled() error {
 		return fmt.Errorf("%s is primary without the VIP", name)
 	case w.cfg.Quorum && !p.holds():
 		return fmt.Errorf("%s is primary without the right", name)
-	case !p.server.up || p.server.readOnly:
+	case !p.server.up() || p.server.readOnly():
 		return fmt.Errorf("%s is primary and its server takes no writes", name)
 	}
 	for _, h := range w.hosts {
@@ -117,18 +122,33 @@ func (w *World) Settled() error {
 			return fmt.Errorf("%s takes %q for the leader and %q for the primary of record", h.name, v.core.Leader(), v.record.Primary)
 		}
 		switch {
+		case h.server.rebuilt && !w.resting:
 		case h.vip:
 			return fmt.Errorf("%s has the VIP beside %s", h.name, name)
-		case !h.server.readOnly:
+		case !h.server.readOnly():
 			return fmt.Errorf("%s is writable beside %s", h.name, name)
-		case view.Role == election.RoleHeld && !p.server.executed.contains(h.server.executed):
+		case view.Role == election.RoleHeld && !p.server.executed().Contains(h.server.executed()):
 		case view.Role != election.RoleReplica:
 			return fmt.Errorf("%s is %s", h.name, view.Role)
-		case h.server.source != p || !h.server.receiving:
+		case h.server.source() != p || !h.server.receiving():
 			return fmt.Errorf("%s does not follow %s: %s", h.name, name, w.summary())
 		}
 	}
+	if w.resting && w.cfg.Lossless && w.healthy() > 0 && len(p.supervisor.voter.record.Synced) == 0 {
+		return fmt.Errorf("nobody acknowledges the commits of %s: %s", name, w.summary())
+	}
 	return nil
+}
+
+// healthy counts the hosts that could acknowledge the primary's commits.
+func (w *World) healthy() int {
+	n := 0
+	for _, h := range w.hosts {
+		if s := h.supervisor; s != nil && s.machine.Status().Role == election.RoleReplica && !h.server.broken {
+			n++
+		}
+	}
+	return n
 }
 
 // errDiverged says that each choice would lose transactions: people have to decide.
@@ -138,7 +158,7 @@ var errDiverged = fmt.Errorf("no server holds all that the others hold")
 func (w *World) diverged() bool {
 	for _, a := range w.hosts {
 		for _, b := range w.hosts {
-			if !a.server.received.contains(b.server.received) && !b.server.received.contains(a.server.received) {
+			if !a.server.received().Contains(b.server.received()) && !b.server.received().Contains(a.server.received()) {
 				return true
 			}
 		}
@@ -151,9 +171,9 @@ func (w *World) summary() string {
 	text := ""
 	for _, h := range w.hosts {
 		text += fmt.Sprintf("\n  %s powered=%v vip=%v up=%v hung=%v readonly=%v executed=%v received=%v receiving=%v", h.name, h.powered,
-			h.vip, h.server.up, h.server.hung, h.server.readOnly, h.server.executed, h.server.received, h.server.receiving)
-		if h.server.source != nil {
-			text += " from " + h.server.source.name
+			h.vip, h.server.up(), h.server.hung, h.server.readOnly(), h.server.executed(), h.server.received(), h.server.receiving())
+		if src := h.server.source(); src != nil {
+			text += " from " + src.name
 		}
 		if h.supervisor != nil {
 			text += fmt.Sprintf(" verdict=%v %+v", h.supervisor.verdict.reasons, h.supervisor.machine.Status())

@@ -38,6 +38,21 @@ const (
 	FollowerLease
 	KeepRight
 	SendUnstored
+	// Of lossless durability.
+	NoSeal          // a sealed host's receiver goes on
+	NoCompleteness  // whoever is most advanced of those heard may promote
+	RestartedHeard  // a member of S that has restarted counts as heard
+	ExecutedBarrier // a barrier is what the server has executed, not what its binary log has
+	KillWithoutLock // an account is not locked, its dump thread is killed
+	RunningSwitch   // a receiver that runs is told not to acknowledge
+	NoLocks         // writes open with nobody's account locked
+	AnyRecord       // a term is committed whatever the record has become since the gather
+	Sigterm         // a server that does not obey is ended in good order
+	ResetTerm       // a primary that regains the right begins with S empty
+	GrowLate        // each of the four changes of S and k in another order
+	ShrinkEarly
+	RaiseEarly
+	LowerLate
 	mutations
 )
 
@@ -47,6 +62,8 @@ var mutationNames = [...]string{
 	"no establish", "kept right", "early hand-over", "used right",
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",
+	"no seal", "no completeness", "restarted heard", "executed barrier", "kill without lock", "running switch", "no locks",
+	"any record", "sigterm", "reset term", "grow late", "shrink early", "raise early", "lower late",
 }
 
 // String returns the mutation's name.

@@ -6,16 +6,15 @@ import (
 	"time"
 
 	"highwater/election"
-	"highwater/mysqlcheck/gtid"
+	"highwater/promote"
+	"highwater/supervisor/keeper"
 )
-
-// errantSet returns what a status says to be errant.
-func errantSet(st status) gtid.Set { return st.errant.set() }
 
 // promotion is one run of door 5, in the steps of package promote.
 type promotion struct {
 	s      *supervisor
 	action election.Promote
+	in     *promote.Lossless // with durability lossless
 	opened bool
 	over   bool
 	stop   bool // interrupted by a demotion
@@ -31,9 +30,9 @@ func (w *World) hearable(candidate *host, expect []string) position {
 	for _, name := range expect {
 		h := w.host(name)
 		p := h.supervisor
-		if p != nil && !p.stopped() && h.server.answers() && h.server.readOnly && w.reaches(h, candidate) &&
-			p.machine.Status().Term < candidate.supervisor.machine.Status().Promised && p.verdict.alive && p.verdict.errant == (position{}) {
-			all = all.union(h.server.executed)
+		if p != nil && !p.stopped() && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
+			p.machine.Status().Term < candidate.supervisor.machine.Status().Promised && p.verdict.alive && p.verdict.errant.empty() {
+			all = all.Union(h.server.executed())
 		}
 	}
 	return all
@@ -58,7 +57,15 @@ func (s *supervisor) promote(a election.Promote) {
 		timeout += wait
 	}
 	s.after(timeout, func() { p.fail("timeout") })
-	p.next(time.Millisecond, 20*time.Millisecond, p.drain)
+	if s.keeper == nil {
+		p.next(time.Millisecond, 20*time.Millisecond, p.drain)
+		return
+	}
+	s.interrupts++
+	s.start(func() {
+		p.in = s.keeper.Begin(&span{Context: s.background(), s: s, until: s.host.clock().Add(timeout), token: a.Token}, a.Term)
+		p.next(time.Millisecond, 5*time.Millisecond, p.drain)
+	})
 }
 
 // next runs a step after some time unless the promotion is over by then.
@@ -70,7 +77,7 @@ func (p *promotion) next(low, high time.Duration, step func()) {
 			p.fail("interrupted")
 		case p.s.cancelled[p.action.Token]:
 			p.fail("the right to be primary is gone")
-		case !p.s.host.server.up:
+		case !p.s.host.server.up():
 			p.fail("server gone")
 		case !p.s.host.server.answers(): // until the timeout
 			p.next(10*time.Millisecond, 20*time.Millisecond, step)
@@ -82,11 +89,11 @@ func (p *promotion) next(low, high time.Duration, step func()) {
 
 func (p *promotion) drain() {
 	srv := &p.s.host.server
-	if srv.receiving {
+	if srv.receiving() {
 		p.fail("not_sealed")
 		return
 	}
-	srv.executed = srv.received
+	srv.db.ApplyAll()
 	if p.action.FetchFrom != "" && p.s.w.cfg.Mutation != NoFetch {
 		p.next(5*time.Millisecond, 50*time.Millisecond, p.fetch)
 		return
@@ -101,8 +108,10 @@ func (p *promotion) fetch() {
 		return
 	}
 	srv := &p.s.host.server
-	srv.received = srv.received.union(from.server.executed)
-	srv.executed = srv.received
+	if !srv.fetch(from) {
+		p.next(10*time.Millisecond, 50*time.Millisecond, p.fetch)
+		return
+	}
 	p.lease()
 }
 
@@ -112,6 +121,10 @@ const leaseSlice = 50 * time.Millisecond
 func (p *promotion) lease() {
 	wait := p.action.WaitUntil.Sub(p.s.host.clock())
 	if wait <= 0 {
+		if p.in != nil {
+			p.next(0, 5*time.Millisecond, p.lock)
+			return
+		}
 		p.next(0, 20*time.Millisecond, p.open)
 		return
 	}
@@ -130,13 +143,24 @@ func (p *promotion) open() {
 		p.fail("hook_veto")
 		return
 	}
+	if s.keeper != nil && s.host.server.id() != s.sealedStart {
+		p.fail("another server process than the one that was sealed")
+		return
+	}
 	p.opened = true
-	s.host.server.readOnly = false
-	s.w.tracef(s.host, "writes open for term %d at %v", p.action.Term, s.host.server.executed)
+	held := s.host.server.db.Logged()
+	s.host.server.db.SetReadOnly(false)
+	s.w.tracef(s.host, "writes open for term %d at %v", p.action.Term, s.host.server.executed())
 	s.lookSoon()
 	s.judgeOpen(p.action.Term)
 	s.judgeEstablished(p.action.Term)
-	p.next(time.Millisecond, 10*time.Millisecond, func() { p.end("") })
+	s.judgeComplete(p.action.Term)
+	p.next(time.Millisecond, 10*time.Millisecond, func() {
+		if s.keeper != nil {
+			s.keeper.Began(keeper.Opening{Term: p.action.Term, Start: s.sealedStart, Set: s.w.set(held)})
+		}
+		p.end("")
+	})
 }
 
 // fail ends the promotion and undoes it.
@@ -145,7 +169,9 @@ func (p *promotion) fail(why string) {
 		return
 	}
 	if p.opened && p.s.host.server.answers() {
-		p.s.host.server.readOnly = true
+		if blocked := p.s.host.server.db.SetReadOnly(true); blocked && p.s.w.cfg.KillServer {
+			p.s.host.server.enforce()
+		}
 	}
 	p.end(why)
 }
@@ -175,24 +201,39 @@ func (s *supervisor) demote(a election.Demote) {
 		p.stop = true
 	}
 	s.following++
+	s.interrupts++
 	srv := &s.host.server
 	d := s.w.between(time.Millisecond, 30*time.Millisecond)
 	if s.w.chance(0.1) { // clients in the middle of something
 		d = s.w.between(100*time.Millisecond, 800*time.Millisecond)
 	}
-	process := srv.process
+	process := srv.process()
 	s.after(d, func() {
 		ended := election.DemoteEnded{Token: a.Token}
 		switch {
 		case s.w.cfg.Mutation == NoDemote:
-		case !srv.up || srv.process != process:
+		case !srv.up() || srv.process() != process:
 		case srv.hung:
 			s.after(fenceTimeout-d, func() {
 				switch {
 				case srv.answers():
-					srv.readOnly = true
+					srv.db.SetReadOnly(true)
 				case s.w.cfg.KillServer:
-					srv.kill()
+					srv.enforce()
+					ended.Killed = true
+				default:
+					ended.Err = "the server did not become read-only"
+				}
+				s.lookSoon()
+				s.post(ended)
+			})
+			return
+		case srv.db.SetReadOnly(true): // commits wait for an acknowledgement
+			s.after(max(0, fenceTimeout-d), func() {
+				switch {
+				case !srv.up() || srv.process() != process || srv.readOnly():
+				case s.w.cfg.KillServer:
+					srv.enforce()
 					ended.Killed = true
 				default:
 					ended.Err = "the server did not become read-only"
@@ -202,7 +243,6 @@ func (s *supervisor) demote(a election.Demote) {
 			})
 			return
 		default:
-			srv.readOnly = true
 			srv.blocked = false // its waiting clients are killed
 		}
 		s.lookSoon()
@@ -213,6 +253,10 @@ func (s *supervisor) demote(a election.Demote) {
 // follow points the server at the primary.
 func (s *supervisor) follow(a election.Follow) {
 	s.following++
+	if s.keeper != nil {
+		s.start(func() { s.rejoin(a) })
+		return
+	}
 	attempt := s.following
 	s.after(s.w.between(10*time.Millisecond, 150*time.Millisecond), func() { s.point(a, attempt, true) })
 }
@@ -224,31 +268,26 @@ func (s *supervisor) point(a election.Follow, attempt int, again bool) {
 	ended := election.FollowEnded{Token: a.Token}
 	source := s.w.host(a.Node)
 	known, heard := s.heard[a.Node]
-	errant := position{}
-	for i := range srv.executed {
-		if i != source.index && srv.executed[i] > known.executed[i] {
-			errant[i] = srv.executed[i]
-		}
-	}
+	errant := s.beyond(srv.executed(), known)
 	switch {
 	case s.following != attempt:
 		ended.Err = "interrupted"
 	case !srv.answers():
 		ended.Err = "the server does not answer"
-	case !srv.readOnly:
+	case !srv.readOnly():
 		ended.Err = "the server is not read-only"
 	case a.Term < s.host.promised:
 		ended.Err = "promised"
 	case !heard:
 		ended.Err = "nothing was heard"
-	case errant != position{} && again:
+	case !errant.empty() && again:
 		s.after(2*s.w.cfg.Check+s.w.cfg.Interval+retransmit, func() { s.point(a, attempt, false) })
 		return
-	case errant != position{}:
+	case !errant.empty():
 		ended.Errant = errant.set().String()
 	default:
-		srv.source, srv.receiving = source, true
-		srv.beat = 0
+		srv.follow(source)
+		s.host.joined, s.host.joinedTo = a.Term, a.Node
 		s.w.tracef(s.host, "follows %s", source.name)
 	}
 	s.lookSoon()

@@ -47,6 +47,7 @@ func Play(s Schedule) (Result, error) {
 		s.Moves = 2
 	}
 	w := New(s.Config)
+	defer w.Close()
 	w.witnessed = len(s.Only) == 1 && s.Only[0] == Split && s.Faults == 1 && w.cfg.Hosts == 3
 	w.Run(firstStart + 10*w.cfg.Interval)
 	if s.Quorum {
@@ -120,8 +121,14 @@ func (w *World) settle(limit time.Duration, moves int) error {
 		if w.broken != nil {
 			return w.broken
 		}
-		if err := w.Settled(); err != nil {
+		if err := w.Settled(); err != nil && (!w.cfg.Lossless || w.Primary() == "") { // S, k and rebuilding go on
 			return fmt.Errorf("seed %d: at %v the rest did not last: %w", w.cfg.Seed, w.now.sub(epoch), err)
+		}
+	}
+	w.resting = true
+	if w.cfg.Lossless {
+		if err := w.settleRebuilt(); err != nil {
+			return err
 		}
 	}
 	if len(w.history) != before {
@@ -132,3 +139,36 @@ func (w *World) settle(limit time.Duration, moves int) error {
 	}
 	return nil
 }
+
+// rebuildLimit is how long a server may take to be rebuilt and follow.
+const rebuildLimit = 20 * time.Second
+
+// settleRebuilt waits for servers that are being rebuilt, and then for clients to be told of something new.
+func (w *World) settleRebuilt() error {
+	var err error
+	for end := w.now.add(rebuildLimit); w.now < end; {
+		if err = w.Settled(); err == nil {
+			break
+		}
+		w.Run(200 * time.Millisecond)
+	}
+	if w.broken != nil {
+		return w.broken
+	}
+	if err != nil {
+		return fmt.Errorf("seed %d: what is rebuilt does not follow after %v: %w", w.cfg.Seed, rebuildLimit, err)
+	}
+	p := w.host(w.Primary())
+	if !p.supervisor.voter.record.Alone && w.healthy() == 0 {
+		return nil // everybody else is held: it waits, as it must
+	}
+	told := w.told
+	w.Run(progressLimit)
+	if w.broken == nil && w.told == told {
+		return fmt.Errorf("seed %d: no client of %s was told of anything for %v: %s", w.cfg.Seed, p.name, progressLimit, w.summary())
+	}
+	return w.broken
+}
+
+// progressLimit is how long clients of a cluster at rest may wait.
+const progressLimit = 2 * time.Second

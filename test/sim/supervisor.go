@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/supervisor/keeper"
+	"highwater/supervisor/peer"
 )
 
 // supervisor is one process: the loop with its Machine, the executor and what runs beside.
@@ -13,8 +15,10 @@ type supervisor struct {
 	host    *host
 	w       *World
 	machine *election.Machine
-	voter   *voter // nil without a quorum
-	number  int    // of this process on its host: its incarnation
+	voter   *voter         // nil without a quorum
+	keeper  *keeper.Keeper // nil with durability best-effort
+	keeping *keeperHost
+	number  int // of this process on its host: its incarnation
 	frozen  bool
 	ended   bool
 
@@ -35,13 +39,20 @@ type supervisor struct {
 	leaseEnd   election.Instant
 	restarting bool
 
-	looking   bool
-	verdict   verdict
-	requests  map[election.Token]func(answer)
-	requested election.Token
-	cancelled map[election.Token]bool
-	promoting *promotion
-	following int // numbers the attempts: a newer effect interrupts
+	looking    bool
+	verdict    verdict
+	requests   map[election.Token]func(answer)
+	requested  election.Token
+	cancelled  map[election.Token]bool
+	promoting  *promotion
+	following  int // numbers the attempts: a newer effect interrupts
+	routines   []*routine
+	interrupts int // seals, promotions and demotions, to which other operations on the server give way
+	rebuilding bool
+	// Of the last gather: the record's revision, the server process and what it has to fetch if it wins.
+	gathered    uint64
+	sealedStart string
+	missing     position
 
 	claims    map[uint64]bool // terms whose promotion ended well here, or adopted or resumed
 	primaryOf uint64          // term of the last claim of this process
@@ -72,7 +83,8 @@ func (h *host) startSupervisor() {
 		Router: election.RouterConfig{
 			Version: 3, Priority: h.w.members[h.index].Priority, AdvertInterval: h.w.cfg.Interval, Address: h.addr,
 		},
-		Lease: lease, Linger: linger, WaitForLease: h.w.cfg.Mutation != NoLeaseWait,
+		Lease: lease, Linger: linger, WaitForLease: h.w.cfg.Mutation != NoLeaseWait && !h.w.cfg.Lossless,
+		Lossless:     h.w.cfg.Lossless,
 		PushInterval: min(max(h.w.cfg.Interval, 100*time.Millisecond), time.Second), GatherTimeout: gatherTimeout,
 		PromoteTimeout: promoteTimeout, FenceTimeout: fenceTimeout,
 		VerdictMaxAge: 3 * (h.w.cfg.Check + checkTimeout),
@@ -96,6 +108,8 @@ func (h *host) startSupervisor() {
 	if h.w.cfg.Quorum {
 		s.startVoter()
 	}
+	s.startKeeper()
+	s.refreshStatus()
 	s.after(h.w.between(0, 20*time.Millisecond), s.lookAgain)
 	s.after(h.w.between(0, 10*time.Millisecond), s.pushAgain)
 }
@@ -106,6 +120,7 @@ func (h *host) crashSupervisor() {
 		h.w.tracef(h, "supervisor ended")
 		s.ended = true
 		h.supervisor = nil
+		s.endRoutines()
 		if s.voter != nil {
 			s.voter.crash()
 		}
@@ -358,6 +373,10 @@ func (s *supervisor) hear(st status) {
 		return
 	}
 	s.heard[st.Node] = heard{status: st, at: s.host.clock()}
+	if s.keeper != nil && st.node != nil {
+		s.keeper.Heard(st.node)
+		s.keeping.news()
+	}
 	s.post(election.PeerHeard{Peer: st.PeerState})
 }
 
@@ -370,7 +389,8 @@ type status struct {
 	executed position
 	received position
 	eligible bool
-	errant   position // of origins: how many of each are errant; zero for none
+	errant   gap
+	node     *peer.NodeStatus // with durability lossless
 }
 
 // refreshStatus builds the newest status; sets and verdict are those of the last look.
@@ -384,7 +404,7 @@ func (s *supervisor) refreshStatus() status {
 			Node: s.host.name, Role: view.Role, Term: view.Term, Primary: view.Primary, Promised: view.Promised,
 			Eligible: v.eligible, CaughtUp: v.alive, Writable: v.writable, Alive: v.alive, Replicas: v.replicas,
 			Source: v.source, Restarting: s.restarting, Seeks: view.Seeks, SourceEvent: -1, PrimaryHeard: s.machine.PrimaryHeard(now),
-			ServerID: v.serverID, Drained: v.alive && v.executed.contains(v.received),
+			ServerID: v.serverID, Drained: v.alive && v.executed.Contains(v.received),
 		},
 		number: s.number, seq: s.statusSeq, executed: v.executed, received: v.received,
 		vipHeld: s.leaseEnd > now, errant: v.errant,
@@ -397,6 +417,9 @@ func (s *supervisor) refreshStatus() status {
 	}
 	st.eligible = st.Eligible
 	st.LeaseReleased = !st.vipHeld
+	if s.keeper != nil {
+		st.node = s.nodeStatus(&st)
+	}
 	s.status = st
 	return st
 }
@@ -405,4 +428,21 @@ func (s *supervisor) refreshStatus() status {
 func leaseEnds() time.Duration {
 	c := election.Config{Lease: lease}
 	return c.LeaseEnds()
+}
+
+// nodeStatus is what a keeper tells of itself, and hears of others.
+func (s *supervisor) nodeStatus(st *status) *peer.NodeStatus {
+	v := &s.verdict
+	n := &peer.NodeStatus{
+		Node: st.Node, Role: st.Role.String(), Term: st.Term, Primary: st.Primary, PromisedTerm: st.Promised,
+		Eligible: st.eligible, ServerUUID: uuidOf(s.host.server.db.Origin()), ServerStartID: v.serverID, Writable: v.writable,
+		Executed: s.w.set(v.executed), Received: s.w.set(v.received), Errant: v.errant.set(), Receiver: v.receiver,
+	}
+	if held := s.machine.Status().Held; held != "" {
+		n.Held = []string{held}
+	}
+	n.JoinedTerm, n.JoinedPrimary = s.host.joined, s.host.joinedTo
+	n.Reasons = v.reasons
+	s.keeper.Fill(n)
+	return n
 }

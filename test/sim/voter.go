@@ -148,9 +148,40 @@ func (v *voter) handOver(to string, unused election.Instant) {
 // establish makes this node the primary of a term in the record.
 func (v *voter) establish(a election.Establish) {
 	ended := func(err string) { v.post(election.EstablishEnded{Token: a.Token, Err: err}) }
+	if v.s.keeper != nil && a.Drain {
+		v.s.start(func() {
+			if err := v.s.prepare(a); err != nil {
+				ended(err.Error())
+				return
+			}
+			v.commitTerm(a, ended)
+		})
+		return
+	}
+	v.commitTerm(a, ended)
+}
+
+// fits reports whether the record is one for which the term was thought out.
+func (v *voter) fits(a election.Establish) bool {
+	switch {
+	case v.s.keeper == nil || v.s.w.cfg.Mutation == AnyRecord:
+		return true
+	case a.Drain:
+		return v.record.Revision == v.s.gathered
+	default:
+		return v.record.Term == 0 || v.record.Primary == v.s.host.name
+	}
+}
+
+// commitTerm has the record say so.
+func (v *voter) commitTerm(a election.Establish, ended func(string)) {
 	v.do(func() {
 		if v.s.w.cfg.Mutation == NoEstablish && a.Term > 1 || v.record.Term == a.Term && v.record.Primary == v.s.host.name {
 			ended("")
+			return
+		}
+		if !v.fits(a) {
+			ended("the cluster record has changed")
 			return
 		}
 		next, err := v.record.BeginTerm(a.Term, v.s.host.name, a.Move(v.s.w.wall(), holdOff))
@@ -214,6 +245,7 @@ func (v *voter) carryOut(out quorum.Output) {
 	for _, a := range out.Applied {
 		v.take(a.Data)
 		w.judgeApplied(h, a, v.record)
+		v.s.keeper.Nudge()
 		v.post(v.record.Changed(v.s.w.wall(), false))
 	}
 	for _, e := range out.Events {

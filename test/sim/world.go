@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/mysqlcheck/gtid"
+	"highwater/test/sim/mysqld"
 )
 
 // Config describes a cluster. The zero value of a field is its default.
@@ -18,6 +20,9 @@ type Config struct {
 	Check      time.Duration // between two looks at the server; 100 ms
 	KillServer bool          // fencing.kill_server
 	Quorum     bool          // election.authority: quorum
+	Lossless   bool          // durability.mode: lossless; with a quorum
+	MariaDB    bool          // instead of MySQL
+	GoAlone    bool          // durability.when_alone: continue
 	Trace      bool
 	Mutation   Mutation // the rule that is switched off, to test the test
 }
@@ -45,7 +50,7 @@ const (
 	checkTimeout   = 300 * time.Millisecond
 	kernelLate     = 1350 * time.Millisecond // the most by which an address outlives its lease
 	maxDrift       = 0.01
-	dataTick       = 20 * time.Millisecond // of clients and replication
+	dataTick       = 20 * time.Millisecond // about, of clients and replication
 )
 
 // World is a cluster and all that surrounds it.
@@ -65,6 +70,7 @@ type World struct {
 	stood     []Claim                        // every time that a host stood
 	faults    int                            // injected so far
 	healed    bool                           // nothing goes wrong any more
+	resting   bool                           // everything is as it is to stay
 	unplugged bool                           // a host was without a link: it may not know of a term
 	witnessed bool                           // all that is parted is pairs which a third host hears
 	parted    bool                           // a partition is, or was, part of this run
@@ -76,8 +82,12 @@ type World struct {
 	adverts   [maxHosts]uint8                // priority of each host's last advert: to replay it
 	broken    error                          // the first invariant that did not hold
 	trace     []string                       //
-	told      [maxHosts]uint64               // transactions of each origin that a client was told of
+	told      position                       // what some client was told of
 	heardFor  map[seat]position              // what the hosts heard for a term hold together
+	sets      map[position]gtid.Set          // as they were said before
+	running   *routine                       // that runs now, if one does
+	opened    Claim                          // the last term in which writes were opened
+	origins   int                            // that were given to servers
 }
 
 // Claim is one host's getting the VIP in a term for the first time.
@@ -98,7 +108,7 @@ func New(cfg Config) *World {
 	cfg = cfg.withDefaults()
 	w := &World{
 		cfg: cfg, rng: rand.New(rand.NewPCG(cfg.Seed, 0x9e3779b97f4a7c15)), now: epoch, //nolint:gosec // a simulation repeats itself
-		delay: 2 * time.Millisecond, heardFor: map[seat]position{}, ledger: newLedger(),
+		delay: 2 * time.Millisecond, heardFor: map[seat]position{}, ledger: newLedger(), sets: map[position]gtid.Set{}, origins: cfg.Hosts,
 	}
 	w.datagrams = cfg.Quorum && w.chance(0.5)
 	for i := range cfg.Hosts {
@@ -108,17 +118,18 @@ func New(cfg Config) *World {
 		w.hosts = append(w.hosts, newHost(w, i))
 	}
 	for i, h := range w.hosts {
-		h.server.readOnly = i != 0
+		h.server.db.SetReadOnly(i != 0)
 		if i != 0 {
-			h.server.source, h.server.receiving = w.hosts[0], true
+			h.server.db.Follow(w.hosts[0].server.db)
 		}
+		w.after(w.between(0, dataTick), h.server.serve)
+		w.after(w.between(0, dataTick), h.server.replicate)
 		if cfg.Quorum && w.chance(0.5) { // people start one after the other
 			h.after(w.between(0, 3*time.Second), h.startSupervisor)
 		} else {
 			h.startSupervisor()
 		}
 	}
-	w.data()
 	return w
 }
 
@@ -197,6 +208,14 @@ func (w *World) drift() float64 {
 		return maxDrift * d
 	}
 	return maxQuorumDrift * max(-1, min(1, 2*d))
+}
+
+// flavor is that of all servers.
+func (w *World) flavor() mysqld.Flavor {
+	if w.cfg.MariaDB {
+		return mysqld.MariaDB
+	}
+	return mysqld.MySQL
 }
 
 // authority returns what answers door 3 on a host.
