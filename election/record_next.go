@@ -36,6 +36,35 @@ type DurabilityPolicy struct {
 	GoAlone bool
 	// Patience is how long a member of S may be lost before it leaves, or the primary goes alone.
 	Patience time.Duration
+
+	Mutations DurabilityMutations // zero but in tests
+}
+
+// DurabilityMutations switch single rules off, to prove that a test notices. The zero value is safe; nothing else is.
+type DurabilityMutations struct {
+	ShrinkEarly bool // a member leaves the record before it cannot acknowledge any more
+	RaiseEarly  bool // the record says a k that MySQL does not wait for yet
+	LowerLate   bool // MySQL waits for fewer than the record says
+	NoCut       bool // k is raised from 0 without cutting whoever acknowledged before
+}
+
+// reorder breaks the order of a change.
+func (m DurabilityMutations) reorder(c Change) Change {
+	if m.NoCut && c.name == "raise" {
+		c.steps = slices.DeleteFunc(slices.Clone(c.steps), func(s Step) bool { return s.Stage == StageCut })
+	}
+	first := m.ShrinkEarly && c.name == "shrink" || m.RaiseEarly && c.name == "raise"
+	if !first && !(m.LowerLate && c.name == "lower") {
+		return c
+	}
+	i := slices.IndexFunc(c.steps, func(s Step) bool { return s.Stage == StageCommit })
+	commit, rest := c.steps[i], slices.Delete(slices.Clone(c.steps), i, i+1)
+	if first {
+		c.steps = append([]Step{commit}, rest...)
+	} else {
+		c.steps = append(rest, commit)
+	}
+	return c
 }
 
 // maxOfOneAck is how many members S has where k cannot be above 1: every one of them must be heard
@@ -67,7 +96,12 @@ func (r ClusterRecord) NextChange(p DurabilityPolicy, replicas []Replica, unackn
 	if r.Term == 0 {
 		return Change{}, false
 	}
-	plan := func(c Change, err error) (Change, bool) { return c, err == nil }
+	plan := func(c Change, err error) (Change, bool) {
+		if err != nil {
+			return Change{}, false
+		}
+		return p.Mutations.reorder(c), true
+	}
 	if r.AcceptedLoss != nil { // for the end of a term that has not ended: the primary is here and asks
 		return plan(r.PlanWithdrawLoss())
 	}

@@ -29,6 +29,14 @@ type Config struct {
 	CheckTimeout, FenceTimeout, GatherTimeout, PromoteTimeout time.Duration
 
 	Log *slog.Logger
+
+	Mutations Mutations // zero but in tests
+}
+
+// Mutations switch single rules off, to prove that a test notices. The zero value is safe; nothing else is.
+type Mutations struct {
+	election.DurabilityMutations
+	AckBeforeEntry bool // a replica acknowledges before the record has it in S
 }
 
 // Keeper keeps the promise of `durability: lossless` on this host (docs/design.md §5). As
@@ -82,6 +90,7 @@ type Keeper struct {
 	doing   string         // name of the change under way
 	doubt   *election.View // of a proposal whose fate is not known
 	last    map[string]sign
+	runs    map[string]run // of each replica's server
 }
 
 // Opening is how a term began.
@@ -104,9 +113,9 @@ func New(config Config, host Host, server Server) (*Keeper, error) {
 	}
 	return &Keeper{
 		config: config, host: host, server: server, decided: make(chan error, 1),
-		policy: election.DurabilityPolicy{GoAlone: config.GoAlone, Patience: config.Lease},
+		policy: election.DurabilityPolicy{GoAlone: config.GoAlone, Patience: config.Lease, Mutations: config.Mutations.DurabilityMutations},
 		lost:   map[string]election.Instant{}, admits: map[string]bool{}, counts: map[string]uint64{},
-		last: map[string]sign{}, relaxed: relaxed,
+		last: map[string]sign{}, runs: map[string]run{}, relaxed: relaxed,
 	}, nil
 }
 
@@ -344,6 +353,26 @@ func (k *Keeper) wordOf(node string) election.Word {
 	return wordOf(p.NodeStatus)
 }
 
+// run is one of a replica's server.
+type run struct {
+	start string
+	since election.Instant // it was first heard of
+}
+
+// runName is how long a run has to be known for its name to be its own. A name is a second, and a server that crashes may
+// be back within it, without relay log that it has acknowledged. From here on a later run has a later second.
+const runName = 2 * time.Second
+
+// namedRun returns the name of the run of a node's server, "" if another one may have the same.
+func (k *Keeper) namedRun(node string, start string) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r := k.runs[node]; r.start != start || k.host.Now().Sub(r.since) < runName {
+		return ""
+	}
+	return start
+}
+
 // sign is what of a peer's status may call for a turn.
 type sign struct {
 	word     election.Word
@@ -361,6 +390,9 @@ func (k *Keeper) Heard(s *peer.NodeStatus) {
 	k.mu.Lock()
 	news := k.last[s.Node] != said
 	k.last[s.Node] = said
+	if s.ServerStartID != "" && k.runs[s.Node].start != s.ServerStartID {
+		k.runs[s.Node] = run{s.ServerStartID, k.host.Now()}
+	}
 	k.mu.Unlock()
 	if news {
 		k.Nudge()

@@ -60,7 +60,7 @@ func (k *Keeper) replicas(record election.ClusterRecord) []election.Replica {
 		r := election.Replica{Node: node}
 		p, _ := k.host.Peer(node)
 		if p.Alive {
-			r.Start, r.Word = p.ServerStartID, wordOf(p.NodeStatus)
+			r.Start, r.Word = k.namedRun(node, p.ServerStartID), wordOf(p.NodeStatus)
 			r.Follows = p.Source == k.config.Node && p.Receiver == mysqlcheck.ThreadRunning.String()
 			held := p.Received.Union(p.Executed)
 			r.Near = own.Executed.Subtract(held).Count() <= near

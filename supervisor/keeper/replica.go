@@ -47,7 +47,7 @@ func (k *Keeper) deaf() time.Duration {
 // record must not be older than the one on which the primary acts: read at a later one, this
 // node may have left S.
 func (k *Keeper) mayAcknowledge(record election.ClusterRecord, promised uint64) bool {
-	if !record.IsSynced(k.config.Node) || promised > record.Term || k.host.Leader() == "" {
+	if !record.IsSynced(k.config.Node) && !k.config.Mutations.AckBeforeEntry || promised > record.Term || k.host.Leader() == "" {
 		return false
 	}
 	p, _ := k.host.Peer(record.Primary)

@@ -223,7 +223,9 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 			done(false)
 			return
 		}
-		h.promised = term
+		if s.w.cfg.Mutation != VolatileSeal {
+			h.promised = term
+		}
 		if !h.server.up() { // the connection is refused
 			done(false)
 			return
@@ -237,6 +239,7 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 		if w := s.w; w.cfg.Mutation != NoSeal {
 			h.server.db.StopReceiver()
 		}
+		s.verdict.serverID = h.server.id()
 		s.verdict.executed = h.server.executed()
 		s.verdict.received = h.server.received()
 		s.keeper.Nudge()

@@ -40,7 +40,7 @@ func (s *supervisor) startKeeper() {
 	s.keeper, err = keeper.New(keeper.Config{
 		Node: s.host.name, User: func(node string) string { return node }, GoAlone: s.w.cfg.GoAlone, Lease: lease, Silence: s.silence(),
 		CheckTimeout: checkTimeout, FenceTimeout: fenceTimeout, GatherTimeout: gatherTimeout, PromoteTimeout: promoteTimeout,
-		Log: s.log(),
+		Log: s.log(), Mutations: s.w.cfg.Mutation.keeper(),
 	}, k, k)
 	if err != nil {
 		s.w.fail("%s: new keeper: %v", s.host.name, err)
@@ -234,7 +234,7 @@ func (s *supervisor) asksHold(to *host, start string, point position) (holds, re
 	if srv.id() != start {
 		return false, true
 	}
-	return srv.received().Contains(point) && s.w.now.sub(srv.booted) >= youngUptime, false
+	return srv.received().Contains(point) && !srv.young(), false
 }
 
 func (k *keeperHost) Pass(ctx context.Context) (gtid.Set, error) {
@@ -424,12 +424,10 @@ func (s *supervisor) silent(step func() error) error {
 	if err := step(); err != nil || !db.WillAcknowledge() && !db.Acknowledges() {
 		return err
 	}
-	if s.w.cfg.Mutation != RunningSwitch {
-		if err := step(); err != nil {
-			return err
-		}
-		db.StopReceiver()
+	if err := step(); err != nil {
+		return err
 	}
+	db.StopReceiver()
 	if err := step(); err != nil {
 		return err
 	}

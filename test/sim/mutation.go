@@ -5,6 +5,7 @@ package sim
 import (
 	"highwater/election"
 	"highwater/election/quorum"
+	"highwater/supervisor/keeper"
 )
 
 // Mutation is one rule that the shell around the Machine does not keep, to prove that an
@@ -44,11 +45,10 @@ const (
 	RestartedHeard  // a member of S that has restarted counts as heard
 	ExecutedBarrier // a barrier is what the server has executed, not what its binary log has
 	KillWithoutLock // an account is not locked, its dump thread is killed
-	RunningSwitch   // a receiver that runs is told not to acknowledge
 	NoLocks         // writes open with nobody's account locked
-	AnyRecord       // a term is committed whatever the record has become since the gather
 	Sigterm         // a server that does not obey is ended in good order
-	ResetTerm       // a primary that regains the right begins with S empty
+	ResetTerm       // a primary that regains the right begins with S empty, and raises k without a cut
+	VolatileSeal    // the promise of a seal is not on the disk
 	GrowLate        // each of the four changes of S and k in another order
 	ShrinkEarly
 	RaiseEarly
@@ -62,8 +62,8 @@ var mutationNames = [...]string{
 	"no establish", "kept right", "early hand-over", "used right",
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",
-	"no seal", "no completeness", "restarted heard", "executed barrier", "kill without lock", "running switch", "no locks",
-	"any record", "sigterm", "reset term", "grow late", "shrink early", "raise early", "lower late",
+	"no seal", "no completeness", "restarted heard", "executed barrier", "kill without lock", "no locks",
+	"sigterm", "reset term", "volatile seal", "grow late", "shrink early", "raise early", "lower late",
 }
 
 // String returns the mutation's name.
@@ -79,6 +79,19 @@ func (m Mutation) core() quorum.Mutations {
 		FollowerLease:   m == FollowerLease,
 		KeepRight:       m == KeepRight,
 		SendUnstored:    m == SendUnstored,
+	}
+}
+
+// keeper returns the rules of package keeper, and of the changes of S and k, that are switched off.
+func (m Mutation) keeper() keeper.Mutations {
+	return keeper.Mutations{
+		AckBeforeEntry: m == GrowLate,
+		DurabilityMutations: election.DurabilityMutations{
+			ShrinkEarly: m == ShrinkEarly,
+			RaiseEarly:  m == RaiseEarly,
+			LowerLate:   m == LowerLate,
+			NoCut:       m == ResetTerm,
+		},
 	}
 }
 

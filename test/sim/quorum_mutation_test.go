@@ -45,7 +45,7 @@ func TestQuorumMutations(t *testing.T) {
 			}, enough, tt.want)
 		})
 	}
-	for m := NoEstablish; m < mutations; m++ {
+	for m := NoEstablish; m < NoSeal; m++ {
 		if !slices.ContainsFunc(tests, func(tt mutationTest) bool { return tt.mutation == m }) {
 			t.Errorf("mutation %s is not in the table", m)
 		}
@@ -90,6 +90,7 @@ func catchScripted(t *testing.T, c Config, script func(*World), enough uint64, w
 		w := New(c)
 		w.Run(2 * firstStart)
 		script(w)
+		w.Close()
 		if err := w.Err(); err != nil {
 			if !slices.ContainsFunc(want, func(s string) bool { return strings.Contains(err.Error(), s) }) {
 				t.Fatalf("caught after %d schedules by another invariant than %q: %v", c.Seed, want, err)

@@ -28,6 +28,7 @@ type server struct {
 	ended     map[int]bool // processes that ended in good order
 	boots     map[int]int  // of the host, in which each process ran
 	booted    instant
+	deaf      bool // what its source sends does not arrive
 	rebuilt   bool // or about to be, and has not followed anybody since
 }
 
@@ -37,10 +38,11 @@ func newServer(h *host, flavor mysqld.Flavor) server {
 	return s
 }
 
-// id names the server process.
-func (s *server) id() string { return s.idOf(s.db.Process()) }
+// id names the server process by the second in which it was started, as a real one does.
+func (s *server) id() string { return fmt.Sprintf("%s/%d", s.host.name, s.booted.sub(0)/time.Second) }
 
-func (s *server) idOf(process int) string { return fmt.Sprintf("%s/%d", s.host.name, process) }
+// young reports whether an earlier process may have the same name.
+func (s *server) young() bool { return s.host.w.now.sub(s.booted) < youngUptime }
 
 func (s *server) up() bool { return s.db.Up() }
 
@@ -176,7 +178,7 @@ func (s *server) replicate() {
 
 func (s *server) receive() {
 	w, src := s.host.w, s.source()
-	if src == nil || !s.receiving() || !src.server.answers() || !w.reaches(src, s.host) || !w.reaches(s.host, src) {
+	if src == nil || s.deaf || !s.receiving() || !src.server.answers() || !w.reaches(src, s.host) || !w.reaches(s.host, src) {
 		return
 	}
 	if !s.db.Connected() {

@@ -164,7 +164,7 @@ func (v *voter) establish(a election.Establish) {
 // fits reports whether the record is one for which the term was thought out.
 func (v *voter) fits(a election.Establish) bool {
 	switch {
-	case v.s.keeper == nil || v.s.w.cfg.Mutation == AnyRecord:
+	case v.s.keeper == nil:
 		return true
 	case a.Drain:
 		return v.record.Revision == v.s.gathered
