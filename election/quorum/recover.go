@@ -37,21 +37,21 @@ func (k *Known) Member(name string) (Member, bool) {
 
 var errNothingStored = errors.New("nothing was stored: this node was never told of a cluster")
 
-// Peek reads the members out of the snapshot that was stored, without the entries behind it: whose
-// names and IDs a process needs before it can start. It returns false where there is no snapshot.
-func Peek(r Restored) (members []Member, removed []uint64, ok bool, err error) {
+// Peek returns what the snapshot that was stored says of the members, without the entries behind
+// it: a process needs their names and IDs before it can start. It is false where there is no snapshot.
+func Peek(r Restored) (Known, bool, error) {
 	if r.Snapshot == nil {
-		return nil, nil, false, nil
+		return Known{}, false, nil
 	}
 	snap := new(raftpb.Snapshot)
 	if err := proto.Unmarshal(r.Snapshot.Data, snap); err != nil {
-		return nil, nil, false, fmt.Errorf("decode snapshot: %w", err)
+		return Known{}, false, fmt.Errorf("decode snapshot: %w", err)
 	}
 	s, err := decodeState(snap)
 	if err != nil {
-		return nil, nil, false, err
+		return Known{}, false, err
 	}
-	return s.Members, s.Removed, true, nil
+	return Known{Origin: s.Origin, Before: s.Before, Members: s.Members, Removed: s.Removed}, true, nil
 }
 
 // Recall returns what was stored, as if all of the log were committed. That is what a cluster would
@@ -131,4 +131,6 @@ func Recover(cluster string, k Known, self Member, version uint64, data []byte) 
 }
 
 // Replaces reports whether a cluster that replaces those of before has taken the place of origin.
-func Replaces(before []uint64, origin uint64) bool { return origin != 0 && slices.Contains(before, origin) }
+func Replaces(before []uint64, origin uint64) bool {
+	return origin != 0 && slices.Contains(before, origin)
+}

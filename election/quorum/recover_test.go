@@ -106,9 +106,9 @@ func TestRecallCountsEverything(t *testing.T) {
 	n.step("a", RemoveMember{Name: "c"})
 	n.run(time.Second)
 	a := n.node("a")
-	members, removed, ok, err := Peek(a.stored)
-	if err != nil || !ok || len(members) != 3 || len(removed) != 0 {
-		t.Fatalf("peek: %v %v %v %v", members, removed, ok, err)
+	seen, ok, err := Peek(a.stored)
+	if err != nil || !ok || len(seen.Members) != 3 || len(seen.Removed) != 0 || seen.Origin != a.core.Status().Origin {
+		t.Fatalf("peek: %+v %v %v", seen, ok, err)
 	}
 	k, err := Recall(a.cfg, a.stored)
 	if err != nil || len(k.Members) != 2 || !slices.Equal(k.Removed, []uint64{3}) || !slices.Equal(k.Voters, []uint64{1, 2}) {

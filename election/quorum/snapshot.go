@@ -249,6 +249,7 @@ func (c *Core) bootstrap() error {
 	voters := make([]uint64, len(members))
 	for i, m := range members {
 		voters[i] = m.ID
+		members[i].Priority = 0 // of the address book, which may differ from node to node
 	}
 	c.state = state{Origin: origin(c.cfg.Cluster, members), Members: members, Promise: c.cfg.Promise()}
 	c.conf = &raftpb.ConfState{Voters: voters, AutoLeave: new(false)}
