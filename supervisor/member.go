@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"highwater/configs"
 	"highwater/election/quorum"
 	"highwater/supervisor/control"
 	"highwater/supervisor/peer"
@@ -135,7 +136,7 @@ func (n *Node) changeMembers(ctx context.Context, c control.Command) (code int, 
 	}
 	ended := make(chan error, 1)
 	if verb == "remove" {
-		n.voter.RemoveMember(ctx, name, func(_ context.Context, err error) { ended <- err })
+		n.voter.RemoveMember(ctx, name, n.config.Durability.Mode == configs.Lossless, func(_ context.Context, err error) { ended <- err })
 	} else {
 		node := n.cluster.node(name)
 		if node == nil {

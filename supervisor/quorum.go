@@ -24,8 +24,8 @@ const (
 	clockDrift    = 10 // percent
 )
 
-// quorumConfig is what the core needs of the configuration: its clock, and the address book. The IDs are the log's.
-func quorumConfig(c *configs.Config, self *configs.Node) quorum.Config {
+// QuorumConfig is what the core needs of the configuration: its clock, and the address book. The IDs are the log's.
+func QuorumConfig(c *configs.Config, self *configs.Node) quorum.Config {
 	q := quorum.Config{
 		Cluster: c.Cluster.Name, Node: self.Name,
 		Tick:          min(max(c.Election.AdvertInterval*3/10, minTick), maxTick),
@@ -44,7 +44,7 @@ func (n *Node) openVoter() error {
 	}
 	var err error
 	n.voter, err = voter.Open(voter.Config{
-		Quorum: quorumConfig(n.config, n.self), Dir: n.config.StateDir,
+		Quorum: QuorumConfig(n.config, n.self), Dir: n.config.StateDir,
 		Now: now, Post: n.post, Send: n.sendRaft, Log: n.log,
 		Applied: func() { n.lossless.nudge() }, Heard: n.standings,
 	})

@@ -69,6 +69,7 @@ func commands() []command {
 		{"resume", "failovers happen by themselves again", cmdResume},
 		{"history", "the last moves of the role, the same on every host", cmdHistory},
 		{"member", "member list, add NODE, remove NODE: the supervisors that vote", cmdMember},
+		{"recover", "begin the cluster anew on this host, when the majority is lost for good", cmdRecover},
 		{"rejoin", "bring this host's server back as a replica (--rebuild copies the primary)", cmdRejoin},
 		{"version", "the version of this program", cmdVersion},
 	}

@@ -88,6 +88,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"member"}, exitUsage, "member list"},
 		{[]string{"member", "add"}, exitUsage, "which node"},
 		{[]string{"member", "add", "db3", "db4"}, exitUsage, "db4"},
+		{[]string{"recover"}, exitUsage, "--force-new-cluster"},
+		{[]string{"recover", "--help"}, exitDone, "only voter"},
 		{[]string{"member", "promote", "db3"}, exitUsage, "member list"},
 		{[]string{"member", "--help"}, exitDone, "member list"},
 	} {
@@ -287,6 +289,7 @@ func TestOrders(t *testing.T) {
 		{[]string{"history"}, exitDone, "has not moved"},
 		{[]string{"history", "--json"}, exitDone, "[]\n"},
 		{[]string{"member", "list"}, exitDone, "db1   7   server"},
+		{[]string{"recover", "--force-new-cluster"}, exitRefused, "recover refused"},
 		{[]string{"member", "add", "db3"}, exitRefused, "member-add refused"},
 		{[]string{"member", "remove", "db3"}, exitRefused, "member-remove refused"},
 	} {

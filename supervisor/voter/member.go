@@ -58,8 +58,8 @@ func (s Standing) waits() bool {
 	return s.Log != "" && s.Origin == 0 && s.Reason != "" && s.Reason != ReasonLearner && s.Reason != ReasonRemoved && s.Reason != ReasonSuperseded
 }
 
-// RemoveMember takes a node out of the cluster. When ended is told of no error the record has it no more, and the leader takes its vote.
-func (v *Voter) RemoveMember(ctx context.Context, name string, ended func(context.Context, error)) {
+// RemoveMember takes a node out of the cluster; lossless as for [election.ClusterRecord.RemoveMember]. When ended is told of no error the record has it no more, and the leader takes its vote.
+func (v *Voter) RemoveMember(ctx context.Context, name string, lossless bool, ended func(context.Context, error)) {
 	v.ask(ctx, func(ctx context.Context, now election.Instant) {
 		_, recorded := v.Record().Member(name)
 		why := quorum.ReasonNone
@@ -77,7 +77,7 @@ func (v *Voter) RemoveMember(ctx context.Context, name string, ended func(contex
 			if !recorded {
 				return r, nil
 			}
-			return r.RemoveMember(name)
+			return r.RemoveMember(name, lossless)
 		}, func(ctx context.Context, err error) {
 			if err == nil {
 				v.align(ctx)

@@ -51,7 +51,7 @@ func (n *net) addMember(by, name string) error {
 
 func (n *net) removeMember(by, name string) error {
 	return n.order(func(ctx context.Context, ended func(context.Context, error)) {
-		n.voters[by].RemoveMember(ctx, name, ended)
+		n.voters[by].RemoveMember(ctx, name, true, ended)
 	})
 }
 
@@ -170,7 +170,7 @@ func TestLeaderChangesAmid(t *testing.T) {
 	n.eventually("db2 has the right", func() bool { return n.voters["db2"].right.Held })
 	n.start("db4")
 	n.votes("db4", "")
-	half("db2", func(r election.ClusterRecord) (election.ClusterRecord, error) { return r.RemoveMember("db4") })
+	half("db2", func(r election.ClusterRecord) (election.ClusterRecord, error) { return r.RemoveMember("db4", true) })
 	n.start("db1")
 	stop()
 	n.stop("db2")

@@ -75,6 +75,28 @@ func (v *Voter) members() []quorum.Member {
 	return members
 }
 
+// take makes data the record; nil is the record of a cluster that has never had a primary.
+func (v *Voter) take(data []byte) error {
+	if len(data) == 0 {
+		var members []election.ClusterMember
+		for _, m := range v.members() {
+			members = append(members, election.ClusterMember{Name: m.Name, ID: m.ID, Witness: m.Witness})
+		}
+		record, err := election.NewClusterRecord(members...)
+		if err != nil {
+			return fmt.Errorf("make the cluster record: %w", err)
+		}
+		v.record.Store(&record)
+		return nil
+	}
+	record, err := election.DecodeClusterRecord(data)
+	if err != nil {
+		return fmt.Errorf("read the cluster record: %w", err)
+	}
+	v.record.Store(&record)
+	return nil
+}
+
 // show lets other goroutines know the state.
 func (v *Voter) show(right election.RightChanged) {
 	s := State{Right: right, Leader: right.Leader, Detail: v.detail}

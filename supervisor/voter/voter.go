@@ -366,28 +366,6 @@ func (v *Voter) event(ctx context.Context, e quorum.Event) {
 	}
 }
 
-// take makes data the record; nil is the record of a cluster that has never had a primary.
-func (v *Voter) take(data []byte) error {
-	if len(data) == 0 {
-		var members []election.ClusterMember
-		for _, m := range v.members() {
-			members = append(members, election.ClusterMember{Name: m.Name, ID: m.ID, Witness: m.Witness})
-		}
-		record, err := election.NewClusterRecord(members...)
-		if err != nil {
-			return fmt.Errorf("make the cluster record: %w", err)
-		}
-		v.record.Store(&record)
-		return nil
-	}
-	record, err := election.DecodeClusterRecord(data)
-	if err != nil {
-		return fmt.Errorf("read the cluster record: %w", err)
-	}
-	v.record.Store(&record)
-	return nil
-}
-
 // tell passes on who has the right: each change, and a confirmation while half of the last one is left.
 func (v *Voter) tell(ctx context.Context, now election.Instant) {
 	var right quorum.Right

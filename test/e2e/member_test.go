@@ -5,7 +5,9 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"highwater/test/lab"
@@ -115,4 +117,53 @@ func TestMembers(t *testing.T) {
 		t.Fatalf("%s is primary, who has no vote", primary)
 	}
 	r.end(w, r.db(2), 1)
+}
+
+// Two of three hosts are lost. The one that is left has no right, says what may be lost, and begins anew when it is told to. A host that
+// comes back as it was takes no part, and joins once its log is moved away; the one that does not come back is removed.
+func TestRecover(t *testing.T) {
+	c := majority()
+	c.Lab.SemiSync = false // with both others lost nobody is left to acknowledge
+	r := start(t, c)
+	w := r.write()
+	r.must(r.WaitReplicas(r.ctx, r.db(1), r.Hosts()[1:]...))
+	w.Stop()
+	r.must(r.WaitReplicas(r.ctx, r.db(1), r.Hosts()[1:]...))
+	r.powerOff(r.db(3))
+	r.powerOff(r.db(1))
+	left := r.db(2)
+	r.refuses(left, "still_running", "recover", "--force-new-cluster", "--yes-the-others-are-lost")
+	r.must(r.Supervisor(left).Signal(syscall.SIGTERM))
+	<-r.Supervisor(left).Done()
+	r.refuses(left, "say what", "recover")
+	r.refuses(left, "not confirmed", "recover", "--force-new-cluster") // it reads no answer
+	out, err := r.Command(r.ctx, left, "recover", "--force-new-cluster", "--yes-the-others-are-lost")
+	r.must(err)
+	for _, want := range []string{"primary db1", "Possible loss", "db1, db3", "db2 alone", "raft.before-"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("recover does not say %q: %s", want, out)
+		}
+	}
+	r.must(r.StartSupervisor(left))
+	r.eventually(moveTime, func() string { // it has the right, and orders are taken
+		out, err := r.Command(r.ctx, left, "failover", "--yes")
+		if err != nil {
+			return err.Error() + out
+		}
+		return ""
+	})
+	if primary := r.moved(r.db(1)); primary != left {
+		t.Fatalf("%s is primary", primary)
+	}
+	r.powerOn(r.db(3))
+	r.logged(r.db(3), "msg=quorum.left node=db3 reason=superseded", moveTime)
+	r.refuses(r.db(3), "superseded", "member", "list")
+	r.Supervisor(r.db(3)).Kill()
+	<-r.Supervisor(r.db(3)).Done()
+	raft := filepath.Join(r.StateDir(r.db(3)), "raft")
+	r.must(os.Rename(raft, raft+".old"))
+	r.must(r.StartSupervisor(r.db(3)))
+	r.order(left, "db1 votes no more", "member", "remove", "db1")
+	r.voting(left, "db2", "db3")
+	r.end(r.write(), left, 0)
 }
