@@ -146,10 +146,11 @@ func (r ClusterRecord) AddMember(name string, witness bool) (ClusterRecord, erro
 }
 
 // RemoveMember removes a supervisor. Whoever may hold what was acknowledged stays: the primary,
-// members of S and, while it counts, of what is kept.
+// members of S and, while it counts, of what is kept. That counts only where S is kept at all:
+// with durability best-effort S never leaves ∅, and lossless is false.
 //
 // Order: commit; then raft's membership change.
-func (r ClusterRecord) RemoveMember(name string) (ClusterRecord, error) {
+func (r ClusterRecord) RemoveMember(name string, lossless bool) (ClusterRecord, error) {
 	const transition = "remove a member"
 	_, known := r.Member(name)
 	switch {
@@ -159,7 +160,7 @@ func (r ClusterRecord) RemoveMember(name string) (ClusterRecord, error) {
 		return ClusterRecord{}, refuse(transition, RefusedIsPrimary, name, "switch over first")
 	case r.IsSynced(name):
 		return ClusterRecord{}, refuse(transition, RefusedSynced, name, "take it out of S first")
-	case r.Kept != nil && (r.Kept.Primary == name || indexSynced(r.Kept.Synced, name) >= 0):
+	case lossless && r.Kept != nil && (r.Kept.Primary == name || indexSynced(r.Kept.Synced, name) >= 0):
 		return ClusterRecord{}, refuse(transition, RefusedKept, name, fmt.Sprintf("until a replica of %s has entered S", r.Primary))
 	case len(r.Members) == 1:
 		return ClusterRecord{}, refuse(transition, RefusedOnlyMembers, name, "")

@@ -216,7 +216,7 @@ func TestMembers(t *testing.T) {
 	if m, _ := added.Member("db4"); m.ID != 5 {
 		t.Errorf("new member %+v, want id 5", m)
 	}
-	gone := must(t)(added.RemoveMember("db4"))
+	gone := must(t)(added.RemoveMember("db4", true))
 	if m, _ := must(t)(gone.AddMember("db5", true)).Member("db5"); m.ID != 6 {
 		t.Errorf("new member %+v, want id 6: 5 was used", m)
 	}
@@ -233,9 +233,12 @@ func TestMembers(t *testing.T) {
 		"of the old S":    {moved, "db2", RefusedKept},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := tt.r.RemoveMember(tt.node)
+			_, err := tt.r.RemoveMember(tt.node, true)
 			wantRefusal(t, err, tt.code)
 		})
+	}
+	if _, known := must(t)(moved.RemoveMember("db1", false)).Member("db1"); known {
+		t.Error("where nothing is kept by acknowledgements the old primary stays")
 	}
 	_, err := r.AddMember("db3", false)
 	wantRefusal(t, err, RefusedDuplicate)
@@ -456,7 +459,7 @@ func drawTransition(rt *rapid.T, r ClusterRecord) (ClusterRecord, error) {
 	case 13:
 		return r.AddMember(node("new"), rapid.Bool().Draw(rt, "witness"))
 	default:
-		return r.RemoveMember(node("old"))
+		return r.RemoveMember(node("old"), true)
 	}
 }
 

@@ -5,6 +5,7 @@ package supervisor
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -20,6 +21,8 @@ import (
 	"highwater/election/vrrpnet"
 	"highwater/mysqlcheck"
 	"highwater/promote"
+	"highwater/supervisor/control"
+	"highwater/supervisor/web"
 )
 
 // Finding is one thing that `highwater check` has to say.
@@ -53,6 +56,7 @@ func Check(ctx context.Context, c *configs.Config, self *configs.Node) []Finding
 	if err != nil {
 		add(mysqlcheck.Blocker, "configuration", err.Error(), "")
 	}
+	checkMembers(ctx, c, add)
 	if self.Witness { // it has nothing but its peers
 		checkPeers(ctx, c, self, add)
 		return found
@@ -198,6 +202,35 @@ func checkDurability(ctx context.Context, db *sql.DB, stateDir string, add adder
 		told[w.Setting] = true
 	}
 	return told
+}
+
+// checkMembers compares the configuration with the cluster record, as the supervisor that runs here has it; where none runs the record is
+// not known.
+func checkMembers(ctx context.Context, c *configs.Config, add adder) {
+	if c.Authority() != configs.AuthorityQuorum {
+		return
+	}
+	document, err := control.NewClient(c.StateDir).Status(ctx)
+	if err != nil {
+		return
+	}
+	var s web.Status
+	if err := json.Unmarshal(document, &s); err != nil {
+		add(mysqlcheck.Caution, "configuration", fmt.Sprintf("compare cluster.nodes with the cluster record: %v", err), "")
+		return
+	}
+	if len(s.NotVoting) > 0 {
+		add(mysqlcheck.Caution, "configuration", "this host does not vote: "+strings.Join(s.NotVoting, ": "), "see docs/reasons.md, "+s.NotVoting[0])
+		return
+	}
+	var listed []string
+	for _, node := range c.Cluster.Nodes {
+		listed = append(listed, node.Name)
+	}
+	for _, name := range web.Unmatched(listed, s.Members) {
+		add(mysqlcheck.Caution, "configuration", "cluster.nodes and the cluster record differ: "+name,
+			"the record decides: `highwater member add` or `remove`, or mend cluster.nodes")
+	}
 }
 
 // checkPeers tries each peer's port.

@@ -49,6 +49,8 @@ func (n *Node) Order(ctx context.Context, c control.Command, progress func(strin
 		return n.orderRebuild(ctx, progress)
 	case orderPause, orderResume:
 		return n.orderOnRecord(ctx, c)
+	case orderAddMember, orderRemoveMember:
+		return n.orderMember(ctx, c, progress)
 	default:
 		return control.CodeUsage, fmt.Sprintf("unknown order %q", name)
 	}

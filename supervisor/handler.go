@@ -103,8 +103,8 @@ func (n *Node) HandleCommand(ctx context.Context, _ string, c peer.Command) peer
 	var text string
 	order := control.Command{Name: c.Name, Args: c.Args}
 	switch c.Name {
-	case orderPause, orderResume: // it is here that whoever sent it believes the leader; nothing is sent round
-		code, text = n.pauseRecord(ctx, order)
+	case orderPause, orderResume, orderAddMember, orderRemoveMember: // it is here that whoever sent it believes the leader; nothing is sent round
+		code, text = n.recordHere(ctx, order)
 	default:
 		code, text = n.Order(ctx, order, func(string) {})
 	}

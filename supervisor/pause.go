@@ -62,9 +62,9 @@ func (n *Node) tryOnRecord(ctx context.Context, c control.Command) (code int, te
 	leader := n.voter.State().Leader
 	switch leader {
 	case "":
-		return control.CodeUnreachable, c.Name + ": no majority of the voters answers"
+		return n.tryElsewhere(ctx, c)
 	case n.self.Name:
-		return n.pauseRecord(ctx, c)
+		return n.recordHere(ctx, c)
 	}
 	reply, err := n.forward(ctx, leader, peer.Command{Name: c.Name, Args: c.Args})
 	if err != nil {

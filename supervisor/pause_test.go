@@ -23,11 +23,12 @@ import (
 func voting(t *testing.T) *Node {
 	t.Helper()
 	n := &Node{self: &configs.Node{Name: "db1"}, log: slog.New(slog.DiscardHandler)}
+	n.cluster = newCluster([]configs.Node{{Name: "db1"}, {Name: "db2"}}, n.self, 0)
 	var err error
 	n.voter, err = voter.Open(voter.Config{
 		Quorum: quorum.Config{
 			Cluster: "test", Node: "db1", Tick: minTick, ElectionTicks: electionTicks, DriftPercent: clockDrift,
-			Members: []quorum.Member{{Name: "db1", ID: 1, Priority: 100}},
+			Members: []quorum.Member{{Name: "db1", Priority: 100}},
 		},
 		Dir: t.TempDir(), Now: now, Log: n.log,
 		Post: func(context.Context, election.Event) {}, Send: func(string, []byte, bool) {},

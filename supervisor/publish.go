@@ -120,6 +120,7 @@ func (n *Node) buildStatus() peer.NodeStatus {
 	if view.StandBack > election.Instant(at) { // it would be chosen again for its priority, and fail again
 		s.Eligible, s.Reasons = false, append([]string{string(election.CodeStandingBack)}, s.Reasons...)
 	}
+	n.fillVoter(&s)
 	return s
 }
 

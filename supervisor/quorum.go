@@ -4,7 +4,6 @@ package supervisor
 
 import (
 	"context"
-	"hash/fnv"
 	"time"
 
 	"highwater/configs"
@@ -25,27 +24,17 @@ const (
 	clockDrift    = 10 // percent
 )
 
-// quorumConfig is what the core needs of the configuration.
-func quorumConfig(c *configs.Config, self *configs.Node) quorum.Config {
+// QuorumConfig is what the core needs of the configuration: its clock, and the address book. The IDs are the log's.
+func QuorumConfig(c *configs.Config, self *configs.Node) quorum.Config {
 	q := quorum.Config{
 		Cluster: c.Cluster.Name, Node: self.Name,
 		Tick:          min(max(c.Election.AdvertInterval*3/10, minTick), maxTick),
 		ElectionTicks: electionTicks, DriftPercent: clockDrift,
 	}
 	for _, node := range c.Cluster.Nodes {
-		q.Members = append(q.Members, quorum.Member{
-			Name: node.Name, ID: memberID(node.Name), Witness: node.Witness, Priority: node.Priority,
-		})
+		q.Members = append(q.Members, quorum.Member{Name: node.Name, Witness: node.Witness, Priority: node.Priority})
 	}
 	return q
-}
-
-// memberID numbers a node of the first start by its name, so that the order of the nodes in a file means nothing. Two
-// names with one number are refused when the core starts.
-func memberID(name string) uint64 {
-	h := fnv.New32a()
-	h.Write([]byte(name))
-	return uint64(h.Sum32()) + 1
 }
 
 // openVoter opens this node's part of the quorum, where there is one.
@@ -55,9 +44,9 @@ func (n *Node) openVoter() error {
 	}
 	var err error
 	n.voter, err = voter.Open(voter.Config{
-		Quorum: quorumConfig(n.config, n.self), Dir: n.config.StateDir,
+		Quorum: QuorumConfig(n.config, n.self), Dir: n.config.StateDir,
 		Now: now, Post: n.post, Send: n.sendRaft, Log: n.log,
-		Applied: func() { n.keeper.Nudge() },
+		Applied: func() { n.keeper.Nudge() }, Heard: n.standings,
 	})
 	return err
 }
@@ -92,6 +81,7 @@ func (n *Node) quorumSnapshot() *web.Quorum {
 	state := n.voter.State()
 	q := &web.Quorum{
 		Leader: state.Leader, RaftTerm: state.Term, Record: state.Version,
+		Votes:     state.Standing.Reason == "",
 		Campaigns: state.Stats.Campaigns, Elected: state.Stats.Elected,
 		Dropped: map[string]uint64{"busy": n.voter.Dropped()}, Unsent: map[string]uint64{},
 	}

@@ -38,6 +38,9 @@ func (n *Node) Snapshot() web.Snapshot {
 			s.NotReady = "no_leader"
 		}
 	}
+	if n.voter != nil && s.NotReady == "" && n.voter.State().Standing.Reason != "" {
+		s.NotReady = string(n.voter.State().Standing.Reason)
+	}
 	s.Adverts.Dropped["stranger"] += n.strangers.Load()
 	s.LosslessChanges = n.keeper.Changes()
 	s.Rejoins = n.rejoin.results()
@@ -115,6 +118,7 @@ func (n *Node) Status() web.Status {
 	}
 	if n.voter != nil {
 		describeRecord(&s, n.voter.Record())
+		n.describeMembers(&s)
 	}
 	s.Running, s.LastFailover = n.recorder.failovers()
 	s.Judge()

@@ -19,6 +19,7 @@ var vocabularies = []struct{ dir, typ string }{
 	{"promote", "Reason"},
 	{"promote", "DurabilityReason"},
 	{"supervisor/raftlog", "Reason"},
+	{"supervisor/voter", "Reason"},
 }
 
 // words returns the constants of a string type that a directory declares, by name.

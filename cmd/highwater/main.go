@@ -68,7 +68,8 @@ func commands() []command {
 		{"pause", "no failover that nobody orders, in the whole cluster (--for 2h, --why TEXT)", cmdPause},
 		{"resume", "failovers happen by themselves again", cmdResume},
 		{"history", "the last moves of the role, the same on every host", cmdHistory},
-		{"member", "member list: the supervisors that vote", cmdMember},
+		{"member", "member list, add NODE, remove NODE: the supervisors that vote", cmdMember},
+		{"recover", "begin the cluster anew on this host, when the majority is lost for good", cmdRecover},
 		{"rejoin", "bring this host's server back as a replica (--rebuild copies the primary)", cmdRejoin},
 		{"version", "the version of this program", cmdVersion},
 	}

@@ -86,7 +86,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"pause", "--for", "1d"}, exitUsage, "for"},
 		{[]string{"pause", "--for", "20ms"}, exitUsage, "shorter than a second"},
 		{[]string{"member"}, exitUsage, "member list"},
-		{[]string{"member", "add"}, exitUsage, "member list"},
+		{[]string{"member", "add"}, exitUsage, "which node"},
+		{[]string{"member", "add", "db3", "db4"}, exitUsage, "db4"},
+		{[]string{"recover"}, exitUsage, "--force-new-cluster"},
+		{[]string{"recover", "--help"}, exitDone, "only voter"},
+		{[]string{"member", "promote", "db3"}, exitUsage, "member list"},
 		{[]string{"member", "--help"}, exitDone, "member list"},
 	} {
 		code, stdout, stderr := invoke(t, "", tt.args...)
@@ -285,13 +289,16 @@ func TestOrders(t *testing.T) {
 		{[]string{"history"}, exitDone, "has not moved"},
 		{[]string{"history", "--json"}, exitDone, "[]\n"},
 		{[]string{"member", "list"}, exitDone, "db1   7   server"},
+		{[]string{"recover", "--force-new-cluster"}, exitRefused, "recover refused"},
+		{[]string{"member", "add", "db3"}, exitRefused, "member-add refused"},
+		{[]string{"member", "remove", "db3"}, exitRefused, "member-remove refused"},
 	} {
 		code, stdout, stderr := invoke(t, "", append(tt.args, "--config", path)...)
 		if code != tt.code || !strings.Contains(stdout+stderr, tt.out) {
 			t.Errorf("%q: exit code %d, want %d; %q%q", tt.args, code, tt.code, stdout, stderr)
 		}
 	}
-	if want := []string{"stop", "failover", "rebuild", "upgrade", "pause", "for=2h0m0s", "why=new switch", "resume"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
+	if want := []string{"stop", "failover", "rebuild", "upgrade", "pause", "for=2h0m0s", "why=new switch", "resume", "member-add", "node=db3", "member-remove", "node=db3"}; strings.Join(s.orders, " ") != strings.Join(want, " ") {
 		t.Errorf("orders %q, want %q", s.orders, want)
 	}
 	s.moves = []web.Move{{Term: 4, From: "db1", To: "db2", Kind: "failover", Reason: "server_exited"}}

@@ -5,10 +5,14 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"flag"
 	"fmt"
+	"strings"
 	"time"
 
 	"highwater/configs"
+	"highwater/supervisor/voter"
 	"highwater/supervisor/web"
 )
 
@@ -61,23 +65,62 @@ func cmdHistory(ctx context.Context, e *env, args []string) error {
 	return s.HistoryTable(e.stdout)
 }
 
+const memberUsage = `member list [--json] | member add NODE | member remove NODE  [--config FILE]
+
+list: the supervisors that vote, as the cluster record has them.
+add: take a node in that runs, with an empty raft/ in its state_dir, and waits for that. Every host must have it in
+cluster.nodes first. It catches up, and then votes.
+remove: a node votes no more. The primary stays, and so does who may hold what was acknowledged.
+Any host takes these orders. They need authority quorum and a majority.`
+
 func cmdMember(ctx context.Context, e *env, args []string) error {
-	f, path := flags(e, "member list", "[--json] [--config FILE]\n\nThe supervisors that vote, as the cluster record has them.")
-	asJSON := f.Bool("json", false, "print them as JSON")
-	if len(args) == 0 || args[0] != "list" {
-		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
-			return parse(f, args)
-		}
-		return failf(exitUsage, "say what: `highwater member list`")
-	}
-	if err := parse(f, args[1:]); err != nil {
+	f, path := flags(e, "member", memberUsage)
+	asJSON := f.Bool("json", false, "list: print them as JSON")
+	words, err := words(f, args)
+	if err != nil {
 		return err
 	}
-	s, err := recorded(ctx, *path, "members")
+	const which = "`highwater member list`, `member add NODE` or `member remove NODE`"
+	switch {
+	case len(words) == 0:
+		return failf(exitUsage, "say what: %s", which)
+	case words[0] == "list" && len(words) == 1:
+		return listMembers(ctx, e, *path, *asJSON)
+	case words[0] != "add" && words[0] != "remove":
+		return failf(exitUsage, "unknown order %q: it is %s", strings.Join(words, " "), which)
+	case len(words) == 1:
+		return failf(exitUsage, "say which node, as cluster.nodes names it")
+	case len(words) > 2:
+		return failf(exitUsage, "unexpected argument %q", words[2])
+	}
+	return order(ctx, e, *path, "member-"+words[0], map[string]string{"node": words[1]})
+}
+
+// words parses flags wherever they stand and returns what is none.
+func words(f *flag.FlagSet, args []string) ([]string, error) {
+	var words []string
+	for {
+		if err := f.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			return nil, &exitError{code: exitUsage} // flag has printed it
+		}
+		if f.NArg() == 0 {
+			return words, nil
+		}
+		words, args = append(words, f.Arg(0)), f.Args()[1:]
+	}
+}
+
+func listMembers(ctx context.Context, e *env, path string, asJSON bool) error {
+	s, err := recorded(ctx, path, "members")
 	switch {
 	case err != nil:
 		return err
-	case *asJSON:
+	case len(s.NotVoting) > 0 && s.NotVoting[0] != string(voter.ReasonLearner): // what it has may be old
+		return failf(exitRefused, "%s is no member: %s", s.Node, strings.Join(s.NotVoting, ": "))
+	case asJSON:
 		return printJSON(e, s.Members)
 	}
 	return s.MemberTable(e.stdout)

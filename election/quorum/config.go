@@ -17,6 +17,9 @@ type Member struct {
 	ID       uint64 `json:"id"` // raft's; not zero, and never used again for another node
 	Witness  bool   `json:"witness,omitempty"`
 	Priority uint8  `json:"priority,omitempty"` // who stands first; a preference only
+	// Log is the random name of the log with which this member became one. The same node with
+	// another log is a voter that has forgotten its votes. Empty: not known.
+	Log string `json:"log,omitempty"`
 }
 
 // Config is what a [Core] needs to know.
@@ -24,6 +27,10 @@ type Config struct {
 	Cluster string   // its name: messages of another cluster are dropped
 	Node    string   // this node's name; one of Members
 	Members []Member // of the first start, the same on every node; later the address book
+
+	// Log is the random name of this node's log; empty: it has none. What says that this member
+	// has another one is refused.
+	Log string
 
 	// Join is for a node that is added to a running cluster: it starts with no log and no
 	// vote, and learns the rest from a snapshot. It is ignored when something was restored.
@@ -162,6 +169,8 @@ func checkMember(m Member) error {
 		return fmt.Errorf("member name %.40q is empty, too long or not printable", m.Name)
 	case m.ID == raft.None || raft.IsLocalMsgTarget(m.ID):
 		return fmt.Errorf("member %q: ID %x is reserved", m.Name, m.ID)
+	case len(m.Log) > maxName:
+		return fmt.Errorf("member %q: the name of its log has %d bytes", m.Name, len(m.Log))
 	}
 	return nil
 }

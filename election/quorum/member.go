@@ -70,20 +70,50 @@ func (c *Core) isKnown(m Member) bool {
 
 // removeMember proposes to take a member out.
 func (c *Core) removeMember(name string) {
-	why := c.mayChange()
-	i := slices.IndexFunc(c.state.Members, func(m Member) bool { return m.Name == name })
-	switch {
-	case why != ReasonNone:
-	case i < 0:
-		why = ReasonUnknown
-	case c.isLast(c.state.Members[i].ID):
-		why = ReasonLastVoter
-	default:
+	why := c.MayRemove(name)
+	if why == ReasonNone {
+		i := slices.IndexFunc(c.state.Members, func(m Member) bool { return m.Name == name })
 		why = c.proposeChange(raftpb.ConfChangeRemoveNode, c.state.Members[i])
 	}
 	if why != ReasonNone {
 		c.event(MemberRefused{Name: name, Reason: why})
 	}
+}
+
+// MayRemove returns why a member could not be taken out as of the last step, [ReasonNone] if it could.
+func (c *Core) MayRemove(name string) Reason {
+	if c.dead != nil {
+		return ReasonFailed
+	}
+	why := c.mayChange()
+	i := slices.IndexFunc(c.state.Members, func(m Member) bool { return m.Name == name })
+	switch {
+	case why != ReasonNone:
+		return why
+	case i < 0:
+		return ReasonUnknown
+	case c.isLast(c.state.Members[i].ID):
+		return ReasonLastVoter
+	case !c.enoughWithout(c.state.Members[i].ID):
+		return ReasonMajority
+	}
+	return ReasonNone
+}
+
+// enoughWithout reports whether a majority of the voters is heard also without one of them. Raft
+// would take it out and then, for want of a majority, be able to take nothing back.
+func (c *Core) enoughWithout(id uint64) bool {
+	voters, heard := 0, 0
+	for _, m := range c.state.Members {
+		if m.ID == id || !isVoter(c.conf, m.ID) {
+			continue
+		}
+		voters++
+		if p := c.peer(m.ID); p == nil || p.heard != 0 && c.now.Sub(p.heard) < c.cfg.Promise() {
+			heard++ // nil: this node
+		}
+	}
+	return heard > voters/2
 }
 
 // isLast reports whether without a voter nobody could be primary.

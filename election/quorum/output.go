@@ -166,6 +166,7 @@ const (
 	ReasonNoServer    Reason = "no_server"    // witness
 	ReasonNoVote      Reason = "no_vote"      // learner
 	ReasonLastVoter   Reason = "last_voter"   // the last, or the last with a server
+	ReasonMajority    Reason = "no_majority"  // of those who would stay too few are heard
 	ReasonUnreachable Reason = "unreachable"  // not heard for a promise
 	ReasonTimeout     Reason = "timeout"      // the successor has not taken over
 	ReasonSelf        Reason = "self"         // to itself

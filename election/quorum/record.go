@@ -15,6 +15,7 @@ type state struct {
 	Origin  uint64   `json:"origin"`  // of the cluster: its name and its first members
 	Members []Member `json:"members"` // voters and learners, by ID
 	Removed []uint64 `json:"removed,omitempty"`
+	Before  []uint64 `json:"before,omitempty"` // origins of the clusters that this one replaces, the last one last
 
 	Promise time.Duration `json:"promise"` // that the members keep, or kept before a restart
 

@@ -115,11 +115,16 @@ func (c *Core) soundSnapshot(snap *raftpb.Snapshot, leader uint64) bool {
 		return false
 	}
 	for _, m := range s.Members {
-		if (m.ID == c.id) != (m.Name == c.cfg.Node) {
+		if (m.ID == c.id) != (m.Name == c.cfg.Node) || m.ID == c.id && c.otherLog(m) {
 			return false
 		}
 	}
 	return true
+}
+
+// otherLog reports whether this node, by what is said of it, had another log than it has now.
+func (c *Core) otherLog(self Member) bool {
+	return c.cfg.Log != "" && self.Log != "" && self.Log != c.cfg.Log
 }
 
 // decodeState reads the state out of a snapshot, and checks that it and raft's own part agree.
@@ -185,6 +190,9 @@ func (c *Core) restore(r Restored) (time.Duration, error) {
 		if (m.Name == c.cfg.Node) != (m.ID == c.id) {
 			return 0, fmt.Errorf("member %q has the ID %x, and this node is %q, %x", m.Name, m.ID, c.cfg.Node, c.id)
 		}
+		if m.ID == c.id && c.otherLog(m) {
+			return 0, fmt.Errorf("member %q has the log %q, and this node %q", m.Name, m.Log, c.cfg.Log)
+		}
 	}
 	entries, err := decodeEntries(r.Entries, index, term)
 	if err != nil {
@@ -241,6 +249,7 @@ func (c *Core) bootstrap() error {
 	voters := make([]uint64, len(members))
 	for i, m := range members {
 		voters[i] = m.ID
+		members[i].Priority = 0 // of the address book, which may differ from node to node
 	}
 	c.state = state{Origin: origin(c.cfg.Cluster, members), Members: members, Promise: c.cfg.Promise()}
 	c.conf = &raftpb.ConfState{Voters: voters, AutoLeave: new(false)}
@@ -268,6 +277,13 @@ func origin(cluster string, members []Member) uint64 {
 	add(cluster)
 	for _, m := range members {
 		add(fmt.Sprintf("%s %x %t", m.Name, m.ID, m.Witness))
+		if m.Log != "" {
+			add(m.Log)
+		}
 	}
 	return h | 1
 }
+
+// Origin is what the messages of a cluster carry that these first members, by ID, have begun.
+// With the names of their logs among them no other beginning has the same.
+func Origin(cluster string, first []Member) uint64 { return origin(cluster, first) }

@@ -77,6 +77,9 @@ type Status struct {
 	WantsToPassOn bool
 
 	Members []MemberStatus // by ID, this node included
+	Origin  uint64         // of the cluster; zero: not known yet
+	Before  []uint64       // origins that it replaces
+	Removed []uint64       // IDs of former members
 	Stats   Stats
 }
 
@@ -94,6 +97,7 @@ func (c *Core) Status() Status {
 		Version: c.state.Version, Leader: c.Leader(), Voter: c.votes(), Wants: c.wants,
 		Promised: c.promise, Storing: len(c.storing), Stats: c.stats,
 		WantsToPassOn: c.leads() && !c.wants,
+		Origin:        c.state.Origin, Before: c.state.Before, Removed: c.state.Removed,
 	}
 	if c.leads() && c.lease.term == c.term && !c.gaveUp() {
 		s.Lease = c.lease.until

@@ -22,6 +22,16 @@ const (
 // ErrLocked is wrapped by the error of [Listen] when another process holds the state directory.
 var ErrLocked = errors.New("another supervisor uses this state directory")
 
+// Lock takes the state directory for a command that works where no supervisor runs, until it is closed. It returns an error that wraps
+// [ErrLocked] if one does.
+func Lock(dir string) (io.Closer, error) {
+	held, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	return held, nil
+}
+
 // lock takes the state directory for this process, until the file is closed or the process ends (flock(2)). The holder's process id is
 // in the file for people; the lock is the kernel's.
 func lock(dir string) (*os.File, error) {

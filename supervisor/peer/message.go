@@ -125,6 +125,30 @@ type NodeStatus struct {
 
 	MySQLHost string `json:"mysql_host,omitempty"`
 	MySQLPort uint16 `json:"mysql_port,omitempty"`
+
+	// Voter is the sender's part in the quorum; nil without one.
+	Voter *VoterStatus `json:"voter,omitempty"`
+}
+
+// VoterStatus is a node's part in the quorum (voter.Standing).
+type VoterStatus struct {
+	Log     string        `json:"log"`              // random name of its log
+	Reason  string        `json:"reason,omitempty"` // why it does not vote
+	Nodes   []string      `json:"nodes,omitempty"`  // that are to begin a cluster
+	Origin  uint64        `json:"origin,omitempty"`
+	Before  []uint64      `json:"before,omitempty"`
+	Applied uint64        `json:"applied,omitempty"`
+	Members []VoterMember `json:"members,omitempty"`
+	Removed []uint64      `json:"removed,omitempty"`
+}
+
+// VoterMember is a member of the quorum as the sender's log has it.
+type VoterMember struct {
+	Name     string `json:"name"`
+	ID       uint64 `json:"id"`
+	Witness  bool   `json:"witness,omitempty"`
+	Priority uint8  `json:"priority,omitempty"`
+	Log      string `json:"log,omitempty"`
 }
 
 // SealRequest asks a replica to stop its receiver for Term and to report what it holds (docs/design.md §5). It is idempotent.

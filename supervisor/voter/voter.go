@@ -20,6 +20,7 @@ import (
 
 // Config is what a [Voter] needs.
 type Config struct {
+	// Quorum's Members are the address book, without IDs: who is a member, and under which ID, the log says.
 	Quorum quorum.Config
 	Dir    string // state_dir; the log lies in raft/ below it
 
@@ -29,6 +30,8 @@ type Config struct {
 	Log  *slog.Logger
 	// Applied, if not nil, is called when another record is applied here. It must not wait.
 	Applied func()
+	// Heard returns what the other nodes say of themselves that are heard now, by name; nil: nobody is.
+	Heard func() map[string]Standing
 }
 
 // logDir is where the log lies in state_dir.
@@ -41,8 +44,9 @@ const inputQueue = 256
 // Voter is this node's part of the quorum.
 type Voter struct {
 	cfg    Config
-	core   *quorum.Core
 	disk   *raftlog.Log
+	log    string          // its random name
+	kept   quorum.Restored // what the log held at the start, as long as there is no core
 	inputs chan input
 	stores chan quorum.Store
 	stored chan uint64 // of the newest that is done
@@ -53,6 +57,9 @@ type Voter struct {
 	dropped atomic.Uint64
 
 	// What follows belongs to Run's goroutine.
+	core       *quorum.Core // nil: this node takes no part
+	reason     Reason       // why not
+	detail     string
 	told       election.RightChanged
 	leaderless election.Instant // since then nobody has led, as far as this node knows; 0: somebody does
 	wish       election.Instant // the last Seek; 0 none
@@ -62,8 +69,10 @@ type Voter struct {
 // State is what other goroutines may know.
 type State struct {
 	quorum.Status
-	Right  election.RightChanged
-	Leader string
+	Right    election.RightChanged
+	Leader   string
+	Standing Standing
+	Detail   string // of Standing.Reason
 }
 
 // proposal is a change of the record that is under way.
@@ -85,21 +94,17 @@ func Open(c Config) (*Voter, error) {
 		return nil, fmt.Errorf("open the quorum's log: %w", err)
 	}
 	v := &Voter{
-		cfg: c, disk: disk, inputs: make(chan input, inputQueue),
+		cfg: c, disk: disk, log: restored.ID, inputs: make(chan input, inputQueue),
 		stores: make(chan quorum.Store, inputQueue), stored: make(chan uint64, 1), failed: make(chan error, 1),
 	}
-	kept, err := fromDisk(restored)
+	v.kept, err = fromDisk(restored)
 	if err == nil {
-		v.core, err = quorum.New(c.Quorum, kept, c.Now())
-	}
-	if err == nil {
-		_, data := v.core.Record()
-		err = v.take(data)
+		err = v.resume()
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start the quorum: %w", err), disk.Close())
 	}
-	v.state.Store(&State{Status: v.core.Status()})
+	v.show(election.RightChanged{})
 	return v, nil
 }
 
@@ -129,6 +134,9 @@ func (v *Voter) Receive(from string, messages [][]byte) {
 // Seek asks for the right. It has to be repeated, or it lapses.
 func (v *Voter) Seek(ctx context.Context) {
 	v.ask(ctx, func(ctx context.Context, now election.Instant) {
+		if v.core == nil {
+			return // it will be asked again
+		}
 		if v.wish == 0 {
 			v.step(ctx, now, quorum.Seek{})
 		}
@@ -168,18 +176,24 @@ func (v *Voter) Establish(ctx context.Context, term uint64, move election.Move, 
 // hold up: with nil when the new record is committed and applied, else with why it was not, or may not have been.
 // While the fate of a change is unknown another one is refused.
 func (v *Voter) Change(ctx context.Context, next func(election.ClusterRecord) (election.ClusterRecord, error), ended func(context.Context, error)) {
-	v.ask(ctx, func(ctx context.Context, now election.Instant) {
-		record := v.Record()
-		proposal, err := next(record)
-		switch {
-		case err != nil:
-			ended(ctx, err)
-		case proposal.Revision == record.Revision:
-			ended(ctx, nil)
-		default:
-			v.propose(ctx, now, proposal, ended)
-		}
-	})
+	v.ask(ctx, func(ctx context.Context, now election.Instant) { v.change(ctx, now, next, ended) })
+}
+
+func (v *Voter) change(ctx context.Context, now election.Instant, next func(election.ClusterRecord) (election.ClusterRecord, error), ended func(context.Context, error)) {
+	if v.core == nil {
+		ended(ctx, refuse(v.reason, v.cfg.Quorum.Node, v.detail))
+		return
+	}
+	record := v.Record()
+	proposal, err := next(record)
+	switch {
+	case err != nil:
+		ended(ctx, err)
+	case proposal.Revision == record.Revision:
+		ended(ctx, nil)
+	default:
+		v.propose(ctx, now, proposal, ended)
+	}
 }
 
 // ask has a request carried out by the goroutine that owns the core.
@@ -225,6 +239,8 @@ func (v *Voter) run(ctx context.Context) error {
 		v.cfg.Post(ctx, record.Changed(time.Now().UnixMilli(), true))
 	}
 	v.step(ctx, v.cfg.Now(), quorum.Tick{})
+	look := time.NewTimer(0)
+	defer look.Stop()
 	for {
 		timer.Reset(max(0, v.deadline().Sub(v.cfg.Now())))
 		select {
@@ -234,6 +250,8 @@ func (v *Voter) run(ctx context.Context) error {
 			return err
 		case in := <-v.inputs:
 			v.handle(ctx, in)
+		case <-look.C:
+			look.Reset(v.look(ctx))
 		case token := <-v.stored:
 			v.step(ctx, v.cfg.Now(), quorum.Stored{Token: token})
 		case <-timer.C:
@@ -256,7 +274,10 @@ func (v *Voter) handle(ctx context.Context, in input) {
 
 // deadline is when the core or this package wants to be woken.
 func (v *Voter) deadline() election.Instant {
-	d := v.core.Deadline()
+	var d election.Instant
+	if v.core != nil {
+		d = v.core.Deadline()
+	}
 	if v.wish != 0 {
 		d = election.Earliest(d, v.wish.Add(v.wishAge()))
 	}
@@ -276,6 +297,11 @@ func (v *Voter) deadline() election.Instant {
 func (v *Voter) wishAge() time.Duration { return 2 * v.cfg.Quorum.Promise() }
 
 func (v *Voter) step(ctx context.Context, now election.Instant, in quorum.Input) {
+	if v.core == nil {
+		v.wish = 0
+		v.tell(ctx, now)
+		return
+	}
 	v.carryOut(ctx, v.core.Step(now, in))
 	if v.wish != 0 && now >= v.wish.Add(v.wishAge()) {
 		v.wish = 0
@@ -286,6 +312,9 @@ func (v *Voter) step(ctx context.Context, now election.Instant, in quorum.Input)
 
 func (v *Voter) carryOut(ctx context.Context, out quorum.Output) {
 	for _, s := range out.Stores {
+		if s.HardState != nil {
+			v.kept.HardState = s.HardState // another core in this process must not forget a vote
+		}
 		select {
 		case v.stores <- s:
 		case <-ctx.Done():
@@ -337,45 +366,26 @@ func (v *Voter) event(ctx context.Context, e quorum.Event) {
 	}
 }
 
-// take makes data the record; nil is the record of a cluster that has never had a primary.
-func (v *Voter) take(data []byte) error {
-	if len(data) == 0 {
-		var members []election.ClusterMember
-		for _, m := range v.cfg.Quorum.Members {
-			members = append(members, election.ClusterMember{Name: m.Name, ID: m.ID, Witness: m.Witness})
-		}
-		record, err := election.NewClusterRecord(members...)
-		if err != nil {
-			return fmt.Errorf("make the cluster record: %w", err)
-		}
-		v.record.Store(&record)
-		return nil
-	}
-	record, err := election.DecodeClusterRecord(data)
-	if err != nil {
-		return fmt.Errorf("read the cluster record: %w", err)
-	}
-	v.record.Store(&record)
-	return nil
-}
-
 // tell passes on who has the right: each change, and a confirmation while half of the last one is left.
 func (v *Voter) tell(ctx context.Context, now election.Instant) {
-	right := v.core.Right(now)
-	leader := v.core.Leader()
+	var right quorum.Right
+	leader, former, heard := "", "", election.Instant(0)
+	if v.core != nil {
+		right, leader = v.core.Right(now), v.core.Leader()
+		former, heard = v.core.Former()
+	}
 	switch {
 	case leader != "":
 		v.leaderless = 0
 	case v.leaderless == 0:
 		v.leaderless = now
 	}
-	e := election.RightChanged{Held: right.Held, Leader: leader}
-	e.Before, e.Heard = v.core.Former()
+	e := election.RightChanged{Held: right.Held, Leader: leader, Before: former, Heard: heard}
 	e.Silent = v.leaderless != 0 && now.Sub(v.leaderless) >= v.cfg.Quorum.Promise()
 	if e.Held {
 		e.Until, e.Unused = right.Until, right.Unused
 	}
-	v.state.Store(&State{Status: v.core.Status(), Right: e, Leader: leader})
+	v.show(e)
 	due := e.Held && v.told.Until.Sub(now) < v.cfg.Quorum.Lease()/2 && e.Until > v.told.Until
 	if e.Held == v.told.Held && e.Leader == v.told.Leader && e.Silent == v.told.Silent && !due {
 		return

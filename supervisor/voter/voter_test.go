@@ -31,11 +31,13 @@ func clock() election.Instant {
 type net struct {
 	t    *testing.T
 	dirs map[string]string
+	list map[string][]string // whom a node's configuration lists; nil: names
 
 	mu     sync.Mutex
 	voters map[string]*running
 	cut    map[string]bool
-	more   chan struct{} // closed and replaced with each event
+	deaf   map[string]bool // raft's messages do not reach it
+	more   chan struct{}   // closed and replaced with each event
 }
 
 // running is a voter and what it said.
@@ -50,7 +52,7 @@ type running struct {
 var names = []string{"db1", "db2", "db3"}
 
 func newNet(t *testing.T) *net {
-	n := &net{t: t, dirs: map[string]string{}, voters: map[string]*running{}, cut: map[string]bool{}, more: make(chan struct{})}
+	n := &net{t: t, dirs: map[string]string{}, list: map[string][]string{}, voters: map[string]*running{}, cut: map[string]bool{}, more: make(chan struct{})}
 	for _, name := range names {
 		n.dirs[name] = t.TempDir()
 		n.start(name)
@@ -66,15 +68,41 @@ func newNet(t *testing.T) *net {
 func testQuorum(node string) quorum.Config {
 	c := quorum.Config{Cluster: "test", Node: node, Tick: 50 * time.Millisecond, ElectionTicks: 10, DriftPercent: 10}
 	for i, name := range names {
-		c.Members = append(c.Members, quorum.Member{Name: name, ID: uint64(i + 1), Priority: uint8(120 - i)})
+		c.Members = append(c.Members, quorum.Member{Name: name, Priority: uint8(120 - i)})
 	}
 	return c
+}
+
+// config is that of one node.
+func (n *net) config(node string) quorum.Config {
+	c := testQuorum(node)
+	if list := n.list[node]; list != nil {
+		c.Members = nil
+		for i, name := range list {
+			c.Members = append(c.Members, quorum.Member{Name: name, Priority: uint8(120 - i)})
+		}
+	}
+	return c
+}
+
+// heard is what a node hears of the others.
+func (n *net) heard(node string) map[string]Standing {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	heard := map[string]Standing{}
+	for name, r := range n.voters {
+		if name != node && !n.cut[node] && !n.cut[name] {
+			heard[name] = r.State().Standing
+		}
+	}
+	return heard
 }
 
 func (n *net) open(name string) (*running, error) {
 	r := &running{ended: make(chan error, 1)}
 	v, err := Open(Config{
-		Quorum: testQuorum(name), Dir: n.dirs[name], Now: clock, Log: slog.New(slog.DiscardHandler),
+		Quorum: n.config(name), Dir: n.dirs[name], Now: clock, Log: slog.New(slog.DiscardHandler),
+		Heard: func() map[string]Standing { return n.heard(name) },
 		Post: func(_ context.Context, ev election.Event) {
 			n.change(func() {
 				switch ev := ev.(type) {
@@ -116,7 +144,7 @@ func (n *net) stop(name string) {
 func (n *net) send(from, to string, data []byte) {
 	n.mu.Lock()
 	r := n.voters[to]
-	lost := n.cut[from] || n.cut[to]
+	lost := n.cut[from] || n.cut[to] || n.deaf[to]
 	n.mu.Unlock()
 	if r != nil && !lost {
 		r.Receive(from, [][]byte{data})

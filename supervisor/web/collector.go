@@ -32,6 +32,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	e.cluster(&s.Status)
 	if s.Quorum != nil {
 		e.quorum(s.Quorum)
+		e.gauge("members_unmatched", "Nodes that only one of the configuration and the cluster record has.", float64(len(s.Status.Unmatched)))
 	}
 	if l := s.Status.Lossless; l != nil {
 		e.lossless(l, s.LosslessChanges)
@@ -166,6 +167,7 @@ func (e emitter) quorum(q *Quorum) {
 	e.flag("quorum_leader_known", "Whether this node hears who leads the quorum.", q.Leader != "")
 	e.flag("quorum_right", "Whether a majority has given this node the right to be primary, and it has not lapsed.", q.Right)
 	e.gauge("quorum_right_remaining_seconds", "Time until that right lapses unless it is confirmed again; 0 without it.", q.RightSeconds)
+	e.flag("quorum_votes", "Whether this node has a vote.", q.Votes)
 	e.gauge("quorum_raft_term", "Term of raft, which counts elections of the quorum.", float64(q.RaftTerm))
 	e.gauge("quorum_record_version", "Version of the cluster record on this node.", float64(q.Record))
 	e.counter("quorum_campaigns_total", "Elections of the quorum that this node began.", q.Campaigns)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 	"time"
 )
@@ -29,11 +30,12 @@ type Move struct {
 	Loss   bool      `json:"loss,omitempty"`   // an operator accepted the loss of acknowledged transactions
 }
 
-// Member is a supervisor that votes.
+// Member is a supervisor that votes, or will when it has caught up.
 type Member struct {
 	Name    string `json:"name"`
 	ID      uint64 `json:"id"` // raft's
 	Witness bool   `json:"witness,omitempty"`
+	Votes   bool   `json:"votes"`
 }
 
 func (p *Pause) sentence() string {
@@ -82,13 +84,16 @@ func (s Status) HistoryTable(w io.Writer) error {
 
 // MemberTable prints the members that the cluster record has.
 func (s Status) MemberTable(w io.Writer) error {
-	rows := [][]string{{"NAME", "ID", "KIND"}}
+	rows := [][]string{{"NAME", "ID", "KIND", "VOTES"}}
 	for _, m := range s.Members {
-		kind := "server"
+		kind, votes := "server", "yes"
 		if m.Witness {
 			kind = "witness"
 		}
-		rows = append(rows, []string{m.Name, fmt.Sprint(m.ID), kind})
+		if !m.Votes {
+			votes = "not yet"
+		}
+		rows = append(rows, []string{m.Name, fmt.Sprint(m.ID), kind, votes})
 	}
 	return table(w, rows)
 }
@@ -111,4 +116,20 @@ func table(w io.Writer, rows [][]string) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
+}
+
+// Unmatched names the nodes that only one of the configuration and the cluster record has.
+func Unmatched(listed []string, members []Member) []string {
+	var names []string
+	for _, name := range listed {
+		if !slices.ContainsFunc(members, func(m Member) bool { return m.Name == name }) {
+			names = append(names, name+" is only configured")
+		}
+	}
+	for _, m := range members {
+		if !slices.Contains(listed, m.Name) {
+			names = append(names, m.Name+" is only in the record")
+		}
+	}
+	return names
 }

@@ -28,6 +28,7 @@ func (s *Status) Judge() {
 	if s.Running != nil {
 		summary, next = s.runningSentence(), "Wait: it ends by itself. `highwater status --watch` follows it."
 	}
+	level, summary, next = s.judgeMembers(level, summary, next)
 	if s.Paused {
 		level = worse(level, LevelWarning)
 		summary += " " + s.Pause.sentence()
@@ -36,6 +37,25 @@ func (s *Status) Judge() {
 		}
 	}
 	s.Level, s.Summary, s.NextStep = level, summary, next
+}
+
+// judgeMembers adds what keeps this node from voting, or else that configuration and record differ.
+func (s *Status) judgeMembers(level Level, summary, next string) (Level, string, string) {
+	text, todo := "", ""
+	switch {
+	case len(s.NotVoting) > 0:
+		text = s.Node + " does not vote" + because(s.NotVoting) + "."
+		todo = "See docs/reasons.md, `" + s.NotVoting[0] + "`."
+	case len(s.Unmatched) > 0:
+		text = "Configuration and cluster record name different members: " + strings.Join(s.Unmatched, ", ") + "."
+		todo = "The record decides: `highwater member add` or `remove`, or mend cluster.nodes."
+	default:
+		return level, summary, next
+	}
+	if next == "" {
+		next = todo
+	}
+	return worse(level, LevelWarning), summary + " " + text, next
 }
 
 func worse(a, b Level) Level {

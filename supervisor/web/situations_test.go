@@ -266,7 +266,7 @@ func TestDocument(t *testing.T) {
 		{At: s.At.Add(-28 * time.Hour), Term: 5, From: "db1", To: "db3", Kind: "failover", Reason: "silence", Loss: true},
 		{At: s.At.Add(-26 * time.Hour), Term: 7, From: "db3", To: "db1", Kind: "switchover", Reason: "operator"},
 	}
-	s.Members = []Member{{Name: "db1", ID: 1}, {Name: "w1", ID: 2, Witness: true}}
+	s.Members = []Member{{Name: "db1", ID: 1, Votes: true}, {Name: "w1", ID: 2, Witness: true}}
 	s.Judge()
 	s.Host("db3").LagSeconds = nil
 	text, err := json.MarshalIndent(s, "", "  ")
@@ -299,7 +299,7 @@ func TestRecordTables(t *testing.T) {
 		}
 	}
 	s.History[0].Reason = "a\tb\x1b[2J"
-	s.Members = []Member{{Name: "db1", ID: 1}, {Name: "db2", ID: 4_000_000_000}, {Name: "w1", ID: 3, Witness: true}}
+	s.Members = []Member{{Name: "db1", ID: 1, Votes: true}, {Name: "db2", ID: 4_000_000_000}, {Name: "w1", ID: 3, Witness: true}}
 	var b bytes.Buffer
 	if err := s.HistoryTable(&b); err != nil {
 		t.Fatal(err)

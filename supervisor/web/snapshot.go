@@ -50,6 +50,7 @@ type Quorum struct {
 	Leader       string // who has the right, or is about to; "" if nobody was heard
 	Right        bool   // this node has it
 	RightSeconds float64
+	Votes        bool // this node has a vote
 	RaftTerm     uint64
 	Record       uint64 // version of the cluster record
 	Campaigns    uint64

@@ -35,6 +35,10 @@ type Status struct {
 	// History and Members are the cluster record's, the same on every host; there is none without a quorum.
 	History []Move   `json:"history,omitempty"` // the last failovers, oldest first
 	Members []Member `json:"members,omitempty"`
+	// NotVoting is why this node has no vote in the quorum, a reason code and more; Unmatched are the nodes that only one of configuration
+	// and cluster record has.
+	NotVoting []string `json:"not_voting,omitempty"`
+	Unmatched []string `json:"unmatched,omitempty"`
 	// Notices hold as long as the configuration does: what this setup cannot promise.
 	Notices []string `json:"notices,omitempty"`
 }
