@@ -153,6 +153,17 @@ func TestLook(t *testing.T) {
 	}
 }
 
+func TestQuantile(t *testing.T) {
+	for q, want := range map[float64]float64{0: 1, 0.25: 1.75, 0.5: 2.5, 0.75: 3.25, 1: 4} {
+		if got := quantile([]float64{1, 2, 3, 4}, q); got != want {
+			t.Errorf("%v: got %v, want %v", q, got, want)
+		}
+	}
+	if got := quantile([]float64{7}, 0.99); got != 7 {
+		t.Errorf("of one value: got %v", got)
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	u, err := parseStat("42 (a ) b) S 7 42 42 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 5 18446744073709551615 1 1")
 	if err != nil {
@@ -208,12 +219,12 @@ func TestReport(t *testing.T) {
 	}
 	want := `2026-01-02, 2 cores, Linux 6.1; MySQL 9.7.4, keepalived v2.2.7, Highwater v0.1; 3 runs of each, at a load average of 0.0 to 4.0.
 
-Outage, median (least to most):
+Outage, median (quartiles; least to most):
 
 | fault on the primary | keepalived 2.2.7 + promote script | Highwater |
 | --- | --- | --- |
 | server process killed | – | 0.12 s |
-| host unplugged | 2.75 s (2.25 s to 3.25 s); no result in 1 of 3 | 0.20 s (0.10 s to 0.30 s); no end within 30 s in 1 of 3 |
+| host unplugged | 2.75 s (2.50 s to 3.00 s; 2.25 s to 3.25 s); no result in 1 of 3 | 0.20 s (0.15 s to 0.25 s; 0.10 s to 0.30 s); no end within 30 s in 1 of 3 |
 
 Safety, the worst of all runs:
 

@@ -170,7 +170,7 @@ func (r *report) tables() []table {
 
 // outages is a row for each fault and a column for each system.
 func (r *report) outages() table {
-	t := table{title: "Outage, median (least to most)"}
+	t := table{title: "Outage, median (quartiles; least to most)"}
 	head := []string{"fault on the primary"}
 	for _, s := range systemsOf(r.Trials) {
 		head = append(head, s.title)
@@ -216,7 +216,7 @@ func outageOf(trials []trial) string {
 	}
 	var words []string
 	if len(ended) > 0 {
-		words = append(words, spread(ended))
+		words = append(words, quartiles(ended))
 	}
 	if endless > 0 {
 		words = append(words, fmt.Sprintf("no end within %.0f s in %d of %d", recoverLimit.Seconds(), endless, len(trials)))
@@ -325,13 +325,28 @@ func spread(values []float64) string {
 	return fmt.Sprintf("%s (%s to %s)", seconds(median(sorted)), seconds(sorted[0]), seconds(sorted[len(sorted)-1]))
 }
 
-// median of sorted values.
-func median(sorted []float64) float64 {
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
+// quartiles is spread with the lower and the upper quartile.
+func quartiles(values []float64) string {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 1 {
+		return seconds(sorted[0])
 	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return fmt.Sprintf("%s (%s to %s; %s to %s)", seconds(median(sorted)), seconds(quantile(sorted, 0.25)), seconds(quantile(sorted, 0.75)),
+		seconds(sorted[0]), seconds(sorted[len(sorted)-1]))
+}
+
+// median of sorted values.
+func median(sorted []float64) float64 { return quantile(sorted, 0.5) }
+
+// quantile of sorted values, of which there is one at least: between two of them it goes straight from one to the
+// other. q is from 0 to 1.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	below := int(at)
+	if below+1 == len(sorted) {
+		return sorted[below]
+	}
+	return sorted[below] + (at-float64(below))*(sorted[below+1]-sorted[below])
 }
 
 func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
