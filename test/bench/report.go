@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +31,7 @@ type report struct {
 	Runs     int               `json:"runs"`
 	Trials   []trial           `json:"trials"`
 	Rest     []cost            `json:"rest"`
+	Latency  []pair            `json:"latency"`
 }
 
 // machine is where it was measured.
@@ -44,7 +44,7 @@ func newReport(ctx context.Context, o options) (*report, error) {
 	r := &report{
 		Machine: machine{Cores: runtime.NumCPU()}, Versions: map[string]string{},
 		Started: time.Now().UTC().Truncate(time.Second), Runs: o.runs,
-		Trials: []trial{}, Rest: []cost{},
+		Trials: []trial{}, Rest: []cost{}, Latency: []pair{},
 	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -149,10 +149,15 @@ func (r *report) where() string {
 	text := fmt.Sprintf("%s, %d cores, Linux %s; MySQL %s, keepalived %s, Highwater %s",
 		r.Started.Format(time.DateOnly), r.Machine.Cores, r.Machine.Kernel,
 		r.Versions["mysqld"], r.Versions["keepalived"], r.Versions["highwater"])
-	if len(r.Trials) > 0 {
-		byLoad := func(a, b trial) int { return cmp.Compare(a.Load, b.Load) }
-		text += fmt.Sprintf("; %d runs of each, at a load average of %.1f to %.1f",
-			r.Runs, slices.MinFunc(r.Trials, byLoad).Load, slices.MaxFunc(r.Trials, byLoad).Load)
+	var loads []float64
+	for _, t := range r.Trials {
+		loads = append(loads, t.Load)
+	}
+	for _, p := range r.Latency {
+		loads = append(loads, p.Load)
+	}
+	if len(loads) > 0 {
+		text += fmt.Sprintf("; %d runs of each, at a load average of %.1f to %.1f", r.Runs, slices.Min(loads), slices.Max(loads))
 	}
 	return text + "."
 }
@@ -164,6 +169,9 @@ func (r *report) tables() []table {
 	}
 	if len(r.Rest) > 0 {
 		tables = append(tables, r.atRest())
+	}
+	if len(r.Latency) > 0 {
+		tables = append(tables, r.latency(), r.pairs())
 	}
 	return tables
 }
