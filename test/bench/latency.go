@@ -30,6 +30,8 @@ type pair struct {
 	With      half    `json:"with"`
 	Without   half    `json:"without"`
 	Load      float64 `json:"load_average"`
+	// Disturbed are the attempts at it that do not count, and why.
+	Disturbed []string `json:"disturbed,omitempty"`
 }
 
 // half is the commit latency of one client, in seconds.
@@ -47,8 +49,8 @@ const (
 	// thinkTime is what the client waits between two commits. It is not zero: a client that keeps both cores busy
 	// would measure the scheduler.
 	thinkTime = time.Millisecond
-	// movesPerPair is how often a pair is begun anew because another server was primary in its second half.
-	movesPerPair = 5
+	// mostDisturbed is how many attempts at pairs may be disturbed, of each system.
+	mostDisturbed = 5
 )
 
 // supervised reports whether there is a point in measuring commits with a system and without: it has supervisors, and
@@ -71,57 +73,80 @@ func measureLatency(ctx context.Context, o options, log io.Writer) ([]pair, erro
 	return all, nil
 }
 
-// latencyOf measures one system: what it returns with an error was measured before that.
-func latencyOf(ctx context.Context, o options, s system, log io.Writer) (pairs []pair, err error) {
+// latencyOf measures one system: what it returns with an error was measured before that. After a pair that does not
+// count it goes on in a new lab: something else happened in one of its halves, as when the machine is so busy that
+// Highwater takes the primary for hung.
+func latencyOf(ctx context.Context, o options, s system, log io.Writer) ([]pair, error) {
+	var pairs []pair
+	var disturbed []string // attempts at the next pair
+	for lost := 0; len(pairs) < o.runs; lost++ {
+		var disturbance error
+		err := inLab(ctx, o, s, func(r *reins) {
+			for len(pairs) < o.runs {
+				began := time.Now()
+				p := pair{System: s.name, Run: len(pairs) + 1, Load: loadAverage(), Disturbed: disturbed}
+				if disturbance = p.measure(ctx, o, r); disturbance != nil {
+					return
+				}
+				pairs, disturbed = append(pairs, p), nil
+				fmt.Fprintf(log, "%3d/%d  %-18s %-18s %s  (%.0f s)\n", p.Run, o.runs, latencyName, s.name, p.line(), time.Since(began).Seconds())
+			}
+		})
+		switch {
+		case ctx.Err() != nil:
+			return pairs, context.Cause(ctx)
+		case err != nil:
+			return pairs, err
+		case disturbance == nil:
+		case lost == mostDisturbed:
+			return pairs, fmt.Errorf("pair %d: %w", len(pairs)+1, disturbance)
+		default:
+			disturbed = append(disturbed, disturbance.Error())
+			fmt.Fprintf(log, "%3d/%d  %-18s %-18s does not count: %v\n", len(pairs)+1, o.runs, latencyName, s.name, disturbance)
+		}
+	}
+	return pairs, nil
+}
+
+// inLab makes a lab of a system, and removes it afterwards.
+func inLab(ctx context.Context, o options, s system, do func(*reins)) (err error) {
 	setUp, cancel := context.WithTimeout(ctx, setUpLimit)
 	defer cancel()
 	bed, err := s.open(setUp, o, settings{async: true})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, bed.Close()) }()
 	if o.logs != "" {
 		defer func() { err = errors.Join(err, keepLogs(bed, filepath.Join(o.logs, latencyName+"-"+s.name))) }()
 	}
-	r := reins{cluster: bed.(highwater)}
-	for run := range o.runs {
-		began := time.Now()
-		p := pair{System: s.name, Run: run + 1, Load: loadAverage()}
-		if err := p.measure(ctx, o, &r); err != nil {
-			return pairs, fmt.Errorf("pair %d: %w", p.Run, err)
-		}
-		pairs = append(pairs, p)
-		fmt.Fprintf(log, "%3d/%d  %-18s %-18s %s  (%.0f s)\n", p.Run, o.runs, latencyName, s.name, p.line(), time.Since(began).Seconds())
-	}
-	return pairs, nil
+	do(&reins{cluster: bed.(highwater)})
+	return nil
 }
 
 // measure measures both halves, in random order and on the same primary.
 func (p *pair) measure(ctx context.Context, o options, r *reins) error {
-	for range movesPerPair {
-		p.WithFirst = rand.N(2) == 0
-		first, err := r.half(ctx, o, p.WithFirst)
-		if err != nil {
-			return err
-		}
-		second, err := r.half(ctx, o, !p.WithFirst)
-		if err != nil {
-			return err
-		}
-		if first.primary != second.primary {
-			continue // it moved when the supervisors came back
-		}
-		if changed := differ(first.path, second.path); len(changed) > 0 {
-			return fmt.Errorf("the servers were not set alike in both halves: %s", strings.Join(changed, "; "))
-		}
-		p.Primary = first.primary.Name()
-		p.With, p.Without = first, second
-		if !p.WithFirst {
-			p.With, p.Without = second, first
-		}
-		return nil
+	p.WithFirst = rand.N(2) == 0
+	first, err := r.half(ctx, o, p.WithFirst)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("another server was primary in the second half, %d times", movesPerPair)
+	second, err := r.half(ctx, o, !p.WithFirst)
+	if err != nil {
+		return err
+	}
+	if first.primary != second.primary {
+		return fmt.Errorf("%s was primary, then %s", first.primary, second.primary)
+	}
+	if changed := differ(first.path, second.path); len(changed) > 0 {
+		return fmt.Errorf("the servers were not set alike in both halves: %s", strings.Join(changed, "; "))
+	}
+	p.Primary = first.primary.Name()
+	p.With, p.Without = first, second
+	if !p.WithFirst {
+		p.With, p.Without = second, first
+	}
+	return nil
 }
 
 // ratio and ratioP99 are how much longer commits took with supervisors.
@@ -148,7 +173,7 @@ type reins struct {
 
 // half measures with supervisors or without.
 func (r *reins) half(ctx context.Context, o options, with bool) (half, error) {
-	limited, cancel := context.WithTimeout(ctx, setUpLimit)
+	limited, cancel := context.WithTimeout(ctx, setUpLimit+o.latencyFor)
 	defer cancel()
 	// The supervisors alone make a lossless cluster: the first time they run before it is done without them.
 	if with || r.primary == nil {

@@ -12,15 +12,19 @@ import (
 func (r *report) latency() table {
 	t := table{title: "Commit latency with supervisors and without, the middle pair; ratio of all pairs (95 % interval)"}
 	t.rows = append(t.rows, []string{
-		"with", "commits", "pairs", "median without", "with", "ratio of medians", "p99 without", "with", "ratio of p99s",
+		"with", "commits", "pairs", "disturbed", "median without", "with", "ratio of medians", "p99 without", "with", "ratio of p99s",
 	})
 	for _, s := range systems {
 		pairs := slices.DeleteFunc(slices.Clone(r.Latency), func(p pair) bool { return p.System != s.name })
 		if len(pairs) == 0 {
 			continue
 		}
+		disturbed := 0
+		for _, p := range pairs {
+			disturbed += len(p.Disturbed)
+		}
 		t.rows = append(t.rows, []string{
-			s.title, s.commits, strconv.Itoa(len(pairs)),
+			s.title, s.commits, strconv.Itoa(len(pairs)), strconv.Itoa(disturbed),
 			middle(pairs, func(p pair) float64 { return p.Without.Median }),
 			middle(pairs, func(p pair) float64 { return p.With.Median }),
 			ratioOf(each(pairs, pair.ratio)).String(),
