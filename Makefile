@@ -37,8 +37,8 @@ demo: build setup ## three hosts with replicating servers; kill the primary; not
 lab: build setup ## the same cluster, left up to play with
 	$(GO) run ./test/demo -binary bin/highwater -flavor $(FLAVOR) -authority $(AUTHORITY) -durability $(DURABILITY) -semi-sync=$(SEMISYNC) -stay
 
-bench: build setup ## outage for each fault, beside keepalived with a promote script
-	$(GO) run ./test/bench -binary bin/highwater
+bench: build setup ## outage for each fault, beside keepalived with a promote script (BENCH='-faults latency -runs 20': what is added to a commit)
+	$(GO) run ./test/bench -binary bin/highwater $(BENCH)
 
 soak: build setup ## faults drawn at random for T=10m, each judged; the seed is printed (AUTHORITY=quorum, DURABILITY=lossless, SEED=n)
 	$(GO) run ./test/soak -binary bin/highwater -time $(T) -authority $(AUTHORITY) -durability $(DURABILITY) -seed $(SEED)

@@ -23,7 +23,16 @@ func TestParse(t *testing.T) {
 	if o.runs != 2 || !o.rest || len(o.faults) != 1 || o.faults[0].name != "unplug" || len(o.systems) != 1 {
 		t.Errorf("got %+v", o)
 	}
-	for _, args := range []string{"-runs 0", "-faults flood", "-systems mha", "-rest-for 1ms", "more"} {
+	if o, err = parse([]string{"-runs", "2", "-faults", "latency", "-systems", "keepalived,highwater-lossless"}, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if !o.latency || o.rest || len(o.faults) != 0 {
+		t.Errorf("got %+v", o)
+	}
+	for _, args := range []string{
+		"-runs 0", "-faults flood", "-systems mha", "-rest-for 1ms", "more",
+		"-latency-for 1ms", "-faults latency -runs 1", "-faults latency -systems keepalived,highwater-eager",
+	} {
 		if _, err := parse(strings.Fields(args), io.Discard); err == nil {
 			t.Errorf("%s: accepted", args)
 		}
@@ -153,6 +162,17 @@ func TestLook(t *testing.T) {
 	}
 }
 
+func TestQuantile(t *testing.T) {
+	for q, want := range map[float64]float64{0: 1, 0.25: 1.75, 0.5: 2.5, 0.75: 3.25, 1: 4} {
+		if got := quantile([]float64{1, 2, 3, 4}, q); got != want {
+			t.Errorf("%v: got %v, want %v", q, got, want)
+		}
+	}
+	if got := quantile([]float64{7}, 0.99); got != 7 {
+		t.Errorf("of one value: got %v", got)
+	}
+}
+
 func TestParseStat(t *testing.T) {
 	u, err := parseStat("42 (a ) b) S 7 42 42 0 -1 4194304 1 2 3 4 10 20 30 40 20 0 1 0 99 1000 5 18446744073709551615 1 1")
 	if err != nil {
@@ -204,16 +224,20 @@ func TestReport(t *testing.T) {
 			{Fault: "unplug", System: "highwater", Outage: 30},
 			{Fault: "kill-server", System: "highwater", Ended: true, Outage: 0.125, Settled: &settled},
 		},
+		Latency: []pair{
+			{System: "highwater", Run: 1, WithFirst: true, Load: 5, With: half{Commits: 100, Median: 0.0011, P99: 0.0022}, Without: half{Commits: 101, Median: 0.001, P99: 0.002}},
+			{System: "highwater", Run: 2, Disturbed: []string{"it moved"}, With: half{Commits: 100, Median: 0.0011, P99: 0.0021}, Without: half{Commits: 99, Median: 0.001, P99: 0.002}},
+		},
 		Rest: []cost{{System: "highwater", Role: "primary", CPU: 0.5, ServerCPU: 2, BareServerCPU: 1.5, RSS: 20 << 20, Connections: 3}},
 	}
-	want := `2026-01-02, 2 cores, Linux 6.1; MySQL 9.7.4, keepalived v2.2.7, Highwater v0.1; 3 runs of each, at a load average of 0.0 to 4.0.
+	want := `2026-01-02, 2 cores, Linux 6.1; MySQL 9.7.4, keepalived v2.2.7, Highwater v0.1; 3 runs of each, at a load average of 0.0 to 5.0.
 
-Outage, median (least to most):
+Outage, median (quartiles; least to most):
 
 | fault on the primary | keepalived 2.2.7 + promote script | Highwater |
 | --- | --- | --- |
 | server process killed | – | 0.12 s |
-| host unplugged | 2.75 s (2.25 s to 3.25 s); no result in 1 of 3 | 0.20 s (0.10 s to 0.30 s); no end within 30 s in 1 of 3 |
+| host unplugged | 2.75 s (2.50 s to 3.00 s; 2.25 s to 3.25 s); no result in 1 of 3 | 0.20 s (0.15 s to 0.25 s; 0.10 s to 0.30 s); no end within 30 s in 1 of 3 |
 
 Safety, the worst of all runs:
 
@@ -228,6 +252,19 @@ At rest, default intervals, no client:
 | with | on | CPU with its scripts | RSS | connections to the server | the server's CPU | without the system |
 | --- | --- | --- | --- | --- | --- | --- |
 | Highwater | primary | 0.50 % | 20.0 MiB | 3 | 2.00 % | 1.50 % |
+
+Commit latency with supervisors and without, the middle pair; ratio of all pairs (95 % interval):
+
+| with | commits | pairs | disturbed | median without | with | ratio of medians | p99 without | with | ratio of p99s |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| Highwater | asynchronous replication | 2 | 1 | 1.000 ms | 1.100 ms | 1.100 (1.100 to 1.100) | 2.000 ms | 2.150 ms | 1.075 (0.800 to 1.444) |
+
+Every pair:
+
+| with | pair | first | median without | with | ratio | p99 without | with | ratio | commits without | with |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| Highwater | 1 | with | 1.000 ms | 1.100 ms | 1.100 | 2.000 ms | 2.200 ms | 1.100 | 101 | 100 |
+| Highwater | 2 | without | 1.000 ms | 1.100 ms | 1.100 | 2.000 ms | 2.100 ms | 1.050 | 99 | 100 |
 `
 	if diff := cmp.Diff(want, r.markdown()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

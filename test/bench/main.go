@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,23 +37,29 @@ type options struct {
 	faults         []fault
 	rest           bool
 	restFor        time.Duration
+	latency        bool
+	latencyFor     time.Duration
 	systems        []system
 	json, markdown string
 	logs           string
 }
 
-// restName is the word for the measurement at rest among the faults.
-const restName = "rest"
+// The words among the faults for what is measured without any: the cost at rest, and what commits take.
+const (
+	restName    = "rest"
+	latencyName = "latency"
+)
 
 func parse(args []string, stderr io.Writer) (options, error) {
 	var o options
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.binary, "binary", "bin/highwater", "the program to measure")
-	flags.IntVar(&o.runs, "runs", 5, "trials of each fault with each system")
-	chosenFaults := flags.String("faults", strings.Join(faultNames(), ","), "what to measure")
+	flags.IntVar(&o.runs, "runs", 5, "trials of each fault with each system; pairs of halves of the latency")
+	chosenFaults := flags.String("faults", strings.Join(faultNames(), ","), "what to measure; or "+latencyName)
 	chosenSystems := flags.String("systems", strings.Join(systemNames(), ","), "with what")
 	flags.DurationVar(&o.restFor, "rest-for", time.Minute, "how long to look at the systems at rest, without and with them")
+	flags.DurationVar(&o.latencyFor, "latency-for", 4*time.Second, "how long a client commits in each half of a pair")
 	flags.StringVar(&o.json, "json", "", "write every trial to this `file`")
 	flags.StringVar(&o.markdown, "markdown", "", "write the tables of docs/benchmarks.md to this `file`")
 	flags.StringVar(&o.logs, "logs", "", "keep the logs of every trial in this `directory`, and have Highwater log in detail")
@@ -66,15 +73,21 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, errors.New("-runs must be 1 or more")
 	case o.restFor < time.Second:
 		return o, errors.New("-rest-for must be 1s or more")
+	case o.latencyFor < time.Second:
+		return o, errors.New("-latency-for must be 1s or more")
 	}
 	for name := range strings.SplitSeq(*chosenFaults, ",") {
-		if name == restName {
+		switch name {
+		case restName:
 			o.rest = true
+			continue
+		case latencyName:
+			o.latency = true
 			continue
 		}
 		f, ok := find(faults, func(f fault) bool { return f.name == name })
 		if !ok {
-			return o, fmt.Errorf("unknown fault %q: there are %s", name, strings.Join(faultNames(), ", "))
+			return o, fmt.Errorf("unknown fault %q: there are %s, %s", name, strings.Join(faultNames(), ", "), latencyName)
 		}
 		o.faults = append(o.faults, f)
 	}
@@ -84,6 +97,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 			return o, fmt.Errorf("unknown system %q: there are %s", name, strings.Join(systemNames(), ", "))
 		}
 		o.systems = append(o.systems, s)
+	}
+	switch {
+	case o.latency && o.runs < 2:
+		return o, fmt.Errorf("-runs must be 2 or more for %s: one pair has no interval", latencyName)
+	case o.latency && !slices.ContainsFunc(o.systems, system.supervised):
+		return o, fmt.Errorf("-systems has none whose %s is measured", latencyName)
 	}
 	return o, nil
 }
@@ -134,6 +153,12 @@ func measure(ctx context.Context, o options, r *report, log io.Writer) error {
 		var err error
 		if r.Rest, err = measureRest(ctx, o); err != nil {
 			return fmt.Errorf("measure at rest: %w", err)
+		}
+	}
+	if o.latency {
+		var err error
+		if r.Latency, err = measureLatency(ctx, o, log); err != nil {
+			return fmt.Errorf("measure latency: %w", err)
 		}
 	}
 	if failed > 0 {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -32,6 +31,7 @@ type report struct {
 	Runs     int               `json:"runs"`
 	Trials   []trial           `json:"trials"`
 	Rest     []cost            `json:"rest"`
+	Latency  []pair            `json:"latency"`
 }
 
 // machine is where it was measured.
@@ -44,7 +44,7 @@ func newReport(ctx context.Context, o options) (*report, error) {
 	r := &report{
 		Machine: machine{Cores: runtime.NumCPU()}, Versions: map[string]string{},
 		Started: time.Now().UTC().Truncate(time.Second), Runs: o.runs,
-		Trials: []trial{}, Rest: []cost{},
+		Trials: []trial{}, Rest: []cost{}, Latency: []pair{},
 	}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -149,10 +149,15 @@ func (r *report) where() string {
 	text := fmt.Sprintf("%s, %d cores, Linux %s; MySQL %s, keepalived %s, Highwater %s",
 		r.Started.Format(time.DateOnly), r.Machine.Cores, r.Machine.Kernel,
 		r.Versions["mysqld"], r.Versions["keepalived"], r.Versions["highwater"])
-	if len(r.Trials) > 0 {
-		byLoad := func(a, b trial) int { return cmp.Compare(a.Load, b.Load) }
-		text += fmt.Sprintf("; %d runs of each, at a load average of %.1f to %.1f",
-			r.Runs, slices.MinFunc(r.Trials, byLoad).Load, slices.MaxFunc(r.Trials, byLoad).Load)
+	var loads []float64
+	for _, t := range r.Trials {
+		loads = append(loads, t.Load)
+	}
+	for _, p := range r.Latency {
+		loads = append(loads, p.Load)
+	}
+	if len(loads) > 0 {
+		text += fmt.Sprintf("; %d runs of each, at a load average of %.1f to %.1f", r.Runs, slices.Min(loads), slices.Max(loads))
 	}
 	return text + "."
 }
@@ -165,12 +170,15 @@ func (r *report) tables() []table {
 	if len(r.Rest) > 0 {
 		tables = append(tables, r.atRest())
 	}
+	if len(r.Latency) > 0 {
+		tables = append(tables, r.latency(), r.pairs())
+	}
 	return tables
 }
 
 // outages is a row for each fault and a column for each system.
 func (r *report) outages() table {
-	t := table{title: "Outage, median (least to most)"}
+	t := table{title: "Outage, median (quartiles; least to most)"}
 	head := []string{"fault on the primary"}
 	for _, s := range systemsOf(r.Trials) {
 		head = append(head, s.title)
@@ -216,7 +224,7 @@ func outageOf(trials []trial) string {
 	}
 	var words []string
 	if len(ended) > 0 {
-		words = append(words, spread(ended))
+		words = append(words, quartiles(ended))
 	}
 	if endless > 0 {
 		words = append(words, fmt.Sprintf("no end within %.0f s in %d of %d", recoverLimit.Seconds(), endless, len(trials)))
@@ -325,13 +333,28 @@ func spread(values []float64) string {
 	return fmt.Sprintf("%s (%s to %s)", seconds(median(sorted)), seconds(sorted[0]), seconds(sorted[len(sorted)-1]))
 }
 
-// median of sorted values.
-func median(sorted []float64) float64 {
-	middle := len(sorted) / 2
-	if len(sorted)%2 == 1 {
-		return sorted[middle]
+// quartiles is spread with the lower and the upper quartile.
+func quartiles(values []float64) string {
+	sorted := slices.Sorted(slices.Values(values))
+	if len(sorted) == 1 {
+		return seconds(sorted[0])
 	}
-	return (sorted[middle-1] + sorted[middle]) / 2
+	return fmt.Sprintf("%s (%s to %s; %s to %s)", seconds(median(sorted)), seconds(quantile(sorted, 0.25)), seconds(quantile(sorted, 0.75)),
+		seconds(sorted[0]), seconds(sorted[len(sorted)-1]))
+}
+
+// median of sorted values.
+func median(sorted []float64) float64 { return quantile(sorted, 0.5) }
+
+// quantile of sorted values, of which there is one at least: between two of them it goes straight from one to the
+// other. q is from 0 to 1.
+func quantile(sorted []float64, q float64) float64 {
+	at := q * float64(len(sorted)-1)
+	below := int(at)
+	if below+1 == len(sorted) {
+		return sorted[below]
+	}
+	return sorted[below] + (at-float64(below))*(sorted[below+1]-sorted[below])
 }
 
 func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }

@@ -19,6 +19,8 @@ type system struct {
 	title string
 	// leaseOnly says that it differs from another one only in waiting for a lease.
 	leaseOnly bool
+	// commits says how the servers commit where the system is measured for what it adds to that; empty: it is not.
+	commits string
 	// open makes a lab with the system set up and not running: replication runs, nobody carries the VIP.
 	open func(ctx context.Context, o options, s settings) (testbed, error)
 }
@@ -27,6 +29,8 @@ type system struct {
 type settings struct {
 	// defaults asks for the intervals that a user gets who sets none; otherwise they are those of the benchmarks.
 	defaults bool
+	// async leaves semi-synchronous replication off where it is not the supervisors' business.
+	async bool
 }
 
 // A testbed is a lab with a system on its hosts.
@@ -57,7 +61,7 @@ var systems = []system{
 		open: func(ctx context.Context, _ options, _ settings) (testbed, error) { return newKeepalived(ctx, tuned) },
 	},
 	{
-		name: "highwater", title: "Highwater",
+		name: "highwater", title: "Highwater", commits: "asynchronous replication",
 		open: func(ctx context.Context, o options, s settings) (testbed, error) {
 			return newHighwater(ctx, o, s, cluster.Config{})
 		},
@@ -69,7 +73,7 @@ var systems = []system{
 		},
 	},
 	{
-		name: "highwater-quorum", title: "Highwater, `authority: quorum`",
+		name: "highwater-quorum", title: "Highwater, `authority: quorum`", commits: "asynchronous replication",
 		open: func(ctx context.Context, o options, s settings) (testbed, error) {
 			return newHighwater(ctx, o, s, cluster.Config{Authority: configs.AuthorityQuorum, KillServer: true})
 		},
@@ -81,7 +85,7 @@ var systems = []system{
 		},
 	},
 	{
-		name: "highwater-lossless", title: "Highwater, `durability: lossless`",
+		name: "highwater-lossless", title: "Highwater, `durability: lossless`", commits: "one of two replicas acknowledges (`AFTER_SYNC`)",
 		open: func(ctx context.Context, o options, s settings) (testbed, error) {
 			return newHighwater(ctx, o, s, cluster.Config{
 				Authority: configs.AuthorityQuorum, Durability: configs.Lossless, KillServer: true,
@@ -114,6 +118,7 @@ type highwater struct{ *cluster.Cluster }
 
 func newHighwater(ctx context.Context, o options, s settings, c cluster.Config) (testbed, error) {
 	c.Lab, c.Binary = labConfig, o.binary
+	c.Lab.SemiSync = !s.async
 	if !s.defaults {
 		c = cluster.Fast(c)
 	}
