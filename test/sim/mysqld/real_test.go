@@ -773,60 +773,78 @@ func (r *real) receiver(s *realServer, st step) (bool, string, error) {
 
 // reset brings all servers to where a script begins.
 func (r *real) reset() error {
-	for _, s := range r.servers {
-		if s.frozen {
-			s.frozen = false
-			if err := s.Cont(); err != nil {
-				return err
-			}
-		}
-		if !s.Alive() {
-			if err := s.Start(r.ctx); err != nil {
-				return err
-			}
-		}
-		if err := r.exec(s, "SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SET GLOBAL rpl_semi_sync_replica_enabled = OFF"); err != nil {
-			return err
-		}
+	if err := r.each((*real).stop); err != nil {
+		return err
 	}
 	for _, c := range r.commits {
 		c.leave()
 		<-c.done
 	}
-	for _, s := range r.servers {
-		if s.readOnly != nil {
-			s.readOnly.leave()
-			<-s.readOnly.done
-		}
-		if err := r.kill(s, isClient); err != nil {
-			return err
-		}
-		if err := r.exec(s, "STOP REPLICA ", "RESET REPLICA ALL"); err != nil {
-			return err
-		}
-	}
-	for _, s := range r.servers {
-		statements := []string{"SET SESSION sql_log_bin = 0", "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF", "DELETE FROM d.t"}
-		for _, replica := range servers {
-			statements = append(statements, "ALTER USER 'repl-"+replica+"'@'%' ACCOUNT UNLOCK")
-		}
-		statements = append(statements, "SET SESSION sql_log_bin = 1")
-		if err := r.exec(s, statements...); err != nil {
-			return err
-		}
-		if err := r.kill(s, mysqlcheck.ServerThread.IsDump); err != nil {
-			return err
-		}
-		end := []string{"RESET BINARY LOGS AND GTIDS"}
-		if s.mariadb() {
-			end = append(end, "SET GLOBAL gtid_slave_pos = ''")
-		}
-		if err := r.exec(s, append(end, "SET GLOBAL super_read_only = ON")...); err != nil {
-			return err
-		}
-		s.applierStopped, s.readOnly, s.begun, s.written = false, nil, nil, 0
-	}
 	r.commits = map[string]*client{}
+	return r.each((*real).empty)
+}
+
+// each does something on all servers at once.
+func (r *real) each(do func(*real, *realServer) error) error {
+	var wait sync.WaitGroup
+	errs := make([]error, len(r.servers))
+	for i, s := range r.servers {
+		wait.Go(func() {
+			if err := do(r, s); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", s.name, err)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(errs...)
+}
+
+// stop ends whatever a script has begun on a server.
+func (r *real) stop(s *realServer) error {
+	if s.frozen {
+		s.frozen = false
+		if err := s.Cont(); err != nil {
+			return err
+		}
+	}
+	if !s.Alive() {
+		if err := s.Start(r.ctx); err != nil {
+			return err
+		}
+	}
+	if err := r.exec(s, "SET GLOBAL rpl_semi_sync_source_enabled = OFF", "SET GLOBAL rpl_semi_sync_replica_enabled = OFF"); err != nil {
+		return err
+	}
+	if s.readOnly != nil {
+		s.readOnly.leave()
+		<-s.readOnly.done
+	}
+	if err := r.kill(s, isClient); err != nil {
+		return err
+	}
+	return r.exec(s, "STOP REPLICA ", "RESET REPLICA ALL")
+}
+
+// empty removes what a script has left.
+func (r *real) empty(s *realServer) error {
+	statements := []string{"SET SESSION sql_log_bin = 0", "SET GLOBAL super_read_only = OFF", "SET GLOBAL read_only = OFF", "DELETE FROM d.t"}
+	for _, replica := range servers {
+		statements = append(statements, "ALTER USER 'repl-"+replica+"'@'%' ACCOUNT UNLOCK")
+	}
+	if err := r.exec(s, append(statements, "SET SESSION sql_log_bin = 1")...); err != nil {
+		return err
+	}
+	if err := r.kill(s, mysqlcheck.ServerThread.IsDump); err != nil {
+		return err
+	}
+	statements = []string{"RESET BINARY LOGS AND GTIDS"}
+	if s.mariadb() {
+		statements = append(statements, "SET GLOBAL gtid_slave_pos = ''")
+	}
+	if err := r.exec(s, append(statements, "SET GLOBAL super_read_only = ON")...); err != nil {
+		return err
+	}
+	s.applierStopped, s.readOnly, s.begun, s.written = false, nil, nil, 0
 	return nil
 }
 
