@@ -150,16 +150,6 @@ func (s *Server) giveUp() {
 	s.link = link{}
 }
 
-// LoseConnect is a connection that is killed between the login of a receiver and its request for the log. MySQL's tries
-// again; MariaDB's gives up. It reports whether something happened.
-func (s *Server) LoseConnect() bool {
-	if !s.up || !s.receiving || s.Connected() || s.flavor != MariaDB {
-		return false
-	}
-	s.giveUp()
-	return true
-}
-
 // serves reports whether a replica's position is one from which the log can be sent.
 func (s *Server) serves(replica *Server) bool {
 	if !replica.received.Contains(s.purged) {
