@@ -102,7 +102,9 @@ func serverOptions(c ServerConfig) []string {
 			"gtid_strict_mode=ON",
 			"log_slave_updates=ON",
 			"slave_net_timeout=4",
-			"master_retry_count=0", // for ever; MariaDB 10.11's CHANGE MASTER cannot say it
+			// As good as for ever; MariaDB 10.11's CHANGE MASTER cannot say it. 0 is for ever only for a first connection:
+			// a receiver that loses its connection twice before anything came ends without a word.
+			"master_retry_count=1000000",
 			"read_only="+onOff(c.ReadOnly),
 			"rpl_semi_sync_master_enabled="+onOff(c.SemiSyncSource),
 			"rpl_semi_sync_slave_enabled="+onOff(c.SemiSyncReplica),

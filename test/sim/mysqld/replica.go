@@ -150,16 +150,6 @@ func (s *Server) giveUp() {
 	s.link = link{}
 }
 
-// LoseConnect is a connection that is killed between the login of a receiver and its request for the log. MySQL's tries
-// again; MariaDB's gives up. It reports whether something happened.
-func (s *Server) LoseConnect() bool {
-	if !s.up || !s.receiving || s.Connected() || s.flavor != MariaDB {
-		return false
-	}
-	s.giveUp()
-	return true
-}
-
 // serves reports whether a replica's position is one from which the log can be sent.
 func (s *Server) serves(replica *Server) bool {
 	if !replica.received.Contains(s.purged) {
@@ -182,6 +172,9 @@ func (s *Server) Receive(max int) bool {
 	if l.cut {
 		limit = l.limit
 	}
+	if src.wrong == hidesWaiting && len(src.waits) > 0 {
+		limit = min(limit, src.waits[0].at-1)
+	}
 	took := false
 	for left := uint64(max); left > 0 && l.at < limit; {
 		r, ok := src.log.next(l.at, &l.run)
@@ -191,8 +184,10 @@ func (s *Server) Receive(max int) bool {
 		n := min(r.n, limit-l.at)
 		has := s.received[r.origin]
 		if has+1 > r.first { // it is asked for without these
-			skip := min(n, has+1-r.first)
-			l.at += skip
+			l.at += min(n, has+1-r.first)
+			if l.acks && s.wrong == acksOld {
+				l.due = l.at
+			}
 			continue
 		}
 		n = min(n, left)
@@ -250,7 +245,7 @@ func (s *Server) Apply() bool {
 		return true
 	}
 	s.append(origin, number)
-	if s.enabled {
+	if s.enabled && s.wrong != applierPasses {
 		s.group++
 		s.waits = append(s.waits, wait{at: s.log.end, origin: origin, number: number, group: s.group})
 		return true
@@ -287,7 +282,7 @@ func (s *Server) Disconnect() {
 // Executed is what the server says it has executed. On MySQL (gtid_executed) a commit that waits is not in it; on
 // MariaDB (gtid_binlog_state) it is.
 func (s *Server) Executed() Set {
-	if s.flavor == MariaDB {
+	if s.flavor == MariaDB || s.wrong == showsWaiting {
 		return s.logged
 	}
 	return s.executed

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -72,6 +73,21 @@ func readScripts(t testing.TB) []*script {
 		list = append(list, s)
 	}
 	return list
+}
+
+// Nothing in the language is there for nothing.
+func TestScriptsSayEverything(t *testing.T) {
+	said := map[string]bool{}
+	for _, s := range readScripts(t) {
+		for _, st := range s.steps {
+			said[st.op] = true
+		}
+	}
+	for _, op := range append(slices.Clone(actions), facts...) {
+		if !said[op] {
+			t.Errorf("no script says %q", op)
+		}
+	}
 }
 
 // modelled is three modelled servers. After each action their steps run until nothing changes.

@@ -101,9 +101,6 @@ func (s *Server) Boot() {
 	s.readOnly, s.pending = !s.atBoot.Writable, false
 	s.enabled, s.acks = s.atBoot.Acks > 0, max(s.atBoot.Acks, 1)
 	s.acknowledged = 0
-	for _, p := range s.peers {
-		p.acked = 0
-	}
 	s.dropRelay()
 	s.acknowledge, s.stopped, s.gaveUp = s.atBoot.Acknowledge, false, false
 	s.receiving = s.atBoot.Receive && s.source != nil
@@ -112,7 +109,13 @@ func (s *Server) Boot() {
 
 // Kill ends the process with SIGKILL, or a crash. Clients whose commits wait know nothing. What the sockets' buffers
 // hold still reaches the other end.
-func (s *Server) Kill() { s.end(Lost) }
+func (s *Server) Kill() {
+	if s.wrong == killTells {
+		s.end(Acknowledged)
+		return
+	}
+	s.end(Lost)
+}
 
 // Terminate ends the process in good order (SIGTERM, SHUTDOWN). On MySQL that tells clients whose commits wait OK,
 // though nobody has acknowledged them; MariaDB leaves them without an answer.
@@ -175,6 +178,9 @@ func (s *Server) SetReadOnly(on bool) (blocked bool) {
 	switch {
 	case !s.up || on == s.readOnly && !s.pending:
 		return false
+	case on && s.wrong == readOnlyAtOnce:
+		s.readOnly = true
+		return false
 	case on:
 		s.pending = true
 		s.proceed()
@@ -217,7 +223,6 @@ func (s *Server) Restore(from Set) {
 	s.forgetWaits()
 	for _, p := range s.peers {
 		s.endDump(p)
-		p.acked = 0
 	}
 	s.Follow(nil)
 	s.log.clear()

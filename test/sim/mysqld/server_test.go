@@ -109,20 +109,6 @@ func TestDataOnItsWay(t *testing.T) {
 	}
 }
 
-// A connection that is killed too early ends the receiver on MariaDB; see TestKilledWhileConnecting.
-func TestLoseConnect(t *testing.T) {
-	for _, flavor := range []Flavor{MySQL, MariaDB} {
-		_, b := pair(flavor)
-		if got := b.LoseConnect(); got != (flavor == MariaDB) || b.GaveUp() != got || b.Connect() == got {
-			t.Errorf("%v: gave up: %t", flavor, got)
-		}
-		b.StartReceiver()
-		if b.LoseConnect() && flavor == MySQL {
-			t.Error("MySQL gave up")
-		}
-	}
-}
-
 // A replica that is rebuilt counts its own transactions from what its copy has.
 func TestRestoreAndCommit(t *testing.T) {
 	a, _ := pair(MariaDB)

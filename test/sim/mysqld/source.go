@@ -13,7 +13,8 @@ type peer struct {
 	acks bool
 	// closed says that the replica has hung up, which the source has not noticed yet.
 	closed bool
-	// acked is the position up to which it has acknowledged since semi-sync was switched on.
+	// acked is the position up to which it has acknowledged. A real server forgets it when semi-sync is switched off;
+	// nothing is waited for then that is before it.
 	acked uint64
 }
 
@@ -55,11 +56,6 @@ func (s *Server) SourceState() SourceState {
 // on any other number.
 func (s *Server) EnableSource(acks int) {
 	s.checkAcks(acks)
-	if !s.enabled {
-		for _, p := range s.peers {
-			p.acked = 0
-		}
-	}
 	s.enabled = true
 	s.SetAcks(acks)
 }
@@ -108,7 +104,7 @@ func (s *Server) settle() {
 				n++
 			}
 		}
-		if n >= s.acks {
+		if n >= s.acks || s.wrong == acksTwice {
 			upTo = p.acked
 		}
 	}
@@ -145,7 +141,13 @@ func (s *Server) CopyLocks(donor *Server) {
 
 // KillDump ends the dump thread of a replica. What it had sent may still arrive; an acknowledgement does not any more.
 // The receiver comes back by itself, unless the account is locked.
-func (s *Server) KillDump(replica string) { s.endDump(s.peer(replica)) }
+func (s *Server) KillDump(replica string) {
+	p := s.peer(replica)
+	if r := p.dump; r != nil && s.wrong == noRetry {
+		r.giveUp()
+	}
+	s.endDump(p)
+}
 
 // EndDumps ends the dump threads of replicas that have hung up, and reports whether there was one: the source notices
 // that sooner or later.
@@ -166,6 +168,9 @@ func (s *Server) endDump(p *peer) {
 		r.link.cut, r.link.limit = true, s.log.end
 	}
 	p.dump, p.acks, p.closed = nil, false, false
+	if s.wrong == forgetsGone {
+		p.acked = 0
+	}
 }
 
 // Dumping reports whether a dump thread of the replica runs.

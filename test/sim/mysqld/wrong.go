@@ -21,5 +21,14 @@ const (
 	killLosesTail             // what waited when the server ended is not in its log
 	noFull                    // MariaDB writes as many groups as there are
 	showsWhatIs               // super_read_only shows what holds
+	readOnlyAtOnce            // read-only waits for nobody
+	hidesWaiting              // what waits is not sent
+	showsWaiting              // gtid_executed has what waits, on MySQL too
+	acksOld                   // what was received before is acknowledged
+	acksTwice                 // one replica is as good as many
+	forgetsGone               // an acknowledgement goes with its connection
+	killTells                 // a crash tells clients OK
+	noRetry                   // a receiver does not come back after its dump thread was killed
+	applierPasses             // an applier does not wait for acknowledgements
 	wrongs
 )
