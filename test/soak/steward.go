@@ -83,11 +83,11 @@ func (s *steward) help(ctx context.Context, h, primary *lab.Host, seen web.Host,
 // heldLimit is how long a host may be held before its operator sees that it will stay so.
 const heldLimit = 3 * time.Second
 
-// lasts reports whether a host is held, and will not be rebuilt by itself.
+// lasts reports whether a host is held, has said why, and will not be rebuilt by itself.
 func (s *steward) lasts(h *lab.Host, seen web.Host) bool {
 	since, was := s.held[h.Name()]
 	switch {
-	case !seen.Held || seen.Errant == "" || strings.HasPrefix(seen.HeldWhy, string(election.CodeRebuilding)+":"):
+	case !seen.Held || seen.Errant == "" || seen.HeldWhy == "" || strings.HasPrefix(seen.HeldWhy, string(election.CodeRebuilding)+":"):
 		delete(s.held, h.Name())
 	case !was:
 		s.held[h.Name()] = time.Now()
