@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"highwater/test/lab"
+	"highwater/election"
 )
 
 // roundLimit bounds one fault of the matrix, with all that is waited for before and after it.
@@ -113,37 +113,19 @@ func (s *soaking) logDir(of setup, n int) string {
 func (s *soaking) one(ctx context.Context, sc scenario) round {
 	ctx, cancel := context.WithTimeout(ctx, roundLimit)
 	defer cancel()
-	results := map[string]map[string]int{}
-	for _, h := range s.c.Hosts() {
-		results[h.Name()] = s.rejoins(ctx, h)
-	}
+	before := s.rebuilt()
 	r := s.round(ctx, trial{fault: sc.fault, hits: sc.hits, hold: sc.hold, stays: sc.stays})
-	for _, h := range s.c.Hosts() {
-		for result, n := range s.rejoins(ctx, h) {
-			if before := results[h.Name()][result]; n > before && result == "rebuilt" {
-				r.cloned += n - before
-			}
-		}
-	}
+	r.cloned = s.rebuilt() - before
 	return r
 }
 
-// rejoins is what a host counts of what became of its server with transactions that the primary had not; a supervisor
-// that does not answer counts nothing.
-func (s *soaking) rejoins(ctx context.Context, h *lab.Host) map[string]int {
-	counts := map[string]int{}
-	_, metrics, err := s.c.Get(ctx, h, "/metrics")
-	if err != nil {
-		return counts
+// rebuilt is how often any server was rebuilt by itself. Metrics count anew when a supervisor starts.
+func (s *soaking) rebuilt() int {
+	n := 0
+	for _, h := range s.c.Hosts() {
+		// A log that cannot be read shows as a server that nobody rebuilt.
+		text, _ := os.ReadFile(s.c.LogFile(h))
+		n += strings.Count(string(text), " msg="+string(election.CodeRebuilt)+" ")
 	}
-	for line := range strings.Lines(string(metrics)) {
-		name, value, ok := strings.Cut(strings.TrimSpace(line), "\"} ")
-		result, is := strings.CutPrefix(name, "highwater_rejoins_total{result=\"")
-		if n := 0; ok && is {
-			if _, err := fmt.Sscan(value, &n); err == nil {
-				counts[result] = n
-			}
-		}
-	}
-	return counts
+	return n
 }

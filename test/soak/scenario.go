@@ -21,7 +21,6 @@ type scenario struct {
 	hold  time.Duration
 	times int  // how often, one after the other; 0 is once
 	stays bool // nothing is wrong with the primary: it must remain
-	tally bool // what became of the old primary is counted
 }
 
 const (
@@ -41,7 +40,7 @@ func of(name string, hold time.Duration) scenario {
 	return s
 }
 
-// renamed gives a scenario another name, and hits another host.
+// on is the scenario hitting another host, or otherwise than usual, so with a name of its own.
 func (s scenario) on(hits target, name, summary string) scenario {
 	s.hits, s.name, s.summary = hits, name, summary
 	return s
@@ -58,9 +57,9 @@ func at(name, summary string, hold time.Duration, begin func(ctx context.Context
 	return scenario{fault: fault{name, summary, primary, begin}, hold: hold}
 }
 
-// again is a scenario that is repeated, while it is counted what becomes of the old primary.
+// again is a scenario that is repeated.
 func again(times int, s scenario) scenario {
-	s.times, s.tally = times, true
+	s.times = times
 	return s
 }
 

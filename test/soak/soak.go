@@ -230,15 +230,24 @@ func (s *soaking) attempt(ctx context.Context, t trial, r *round) error {
 // primary tells late, they hear.
 type clients struct{ good, patient *lab.Writer }
 
+// matrixPause is what each client waits between two rows of the matrix: a replica on a busy machine that applies
+// more slowly than clients write makes every failover wait for it.
+const matrixPause = 20 * time.Millisecond
+
 // startClients returns when the good ones are being served. Only the matrix has patient ones.
 func (s *soaking) startClients(ctx context.Context) (*clients, error) {
 	var c clients
 	var err error
-	if c.good, err = s.c.Client().StartWriter(lab.WriterConfig{}); err != nil {
+	var config lab.WriterConfig
+	if s.o.matrix {
+		config.Pause = matrixPause
+	}
+	if c.good, err = s.c.Client().StartWriter(config); err != nil {
 		return nil, err
 	}
 	if s.o.matrix {
-		c.patient, err = s.c.Client().StartWriter(lab.WriterConfig{Clients: 2, Timeout: s.o.bound, ConnectTimeout: time.Second})
+		config.Clients, config.Timeout, config.ConnectTimeout = 2, s.o.bound, time.Second
+		c.patient, err = s.c.Client().StartWriter(config)
 	}
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, ackLimit)
