@@ -94,6 +94,7 @@ var scenarios = slices.Concat([]scenario{
 	of("read-lock", long).remains(),
 	of("no-replication", long).on(primary, "semi-sync-stalled", "what the primary sends its replicas is lost, so that commits wait").remains(),
 	at("replicas-hung", "the servers of all replicas are stopped (SIGSTOP) and go on", long, hangReplicas).remains(),
+	at("stalled-storm", "the servers of all replicas are killed while 150 clients take every connection that there is", long, stalledStorm),
 	handover("handover-long-transaction", "the primary is asked to hand over while a session has an open transaction",
 		"BEGIN", "INSERT INTO lab.long_transaction VALUES (1)"),
 	handover("handover-lock-tables", "the primary is asked to hand over while a session has locked the clients' table",
@@ -116,6 +117,15 @@ func storm(ctx context.Context, c *cluster.Cluster, _ *lab.Host) (mend, error) {
 		w.Stop()
 		return nil
 	}, ctx.Err()
+}
+
+// stalledStorm kills the servers of all replicas, so that each connection of the storm waits for its commit, also when
+// its client has gone.
+func stalledStorm(ctx context.Context, c *cluster.Cluster, p *lab.Host) (mend, error) {
+	for _, h := range others(c, p) {
+		h.Server.Kill()
+	}
+	return storm(ctx, c, p)
 }
 
 // hangReplicas stops the servers of all replicas.

@@ -114,6 +114,7 @@ func newCluster(ctx context.Context, o options, of setup) (*cluster.Cluster, err
 	}
 	if o.matrix {
 		c.Lab.DiskSize = diskSize
+		c.Lab.ServerOptions = []string{"max_user_connections=90"} // of 100, see docs/safety.md
 		c.CommitTimeout = 2 * time.Second // so that a fault lasts for longer
 	}
 	return cluster.New(ctx, c)
