@@ -18,7 +18,7 @@ SEED ?= 0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build setup demo lab bench soak test unit fuzz lint clean help
+.PHONY: all build setup demo lab bench soak matrix test unit fuzz lint clean help
 
 all: build
 
@@ -42,6 +42,11 @@ bench: build setup ## outage for each fault, beside keepalived with a promote sc
 
 soak: build setup ## faults drawn at random for T=10m, each judged; the seed is printed (AUTHORITY=quorum, DURABILITY=lossless, SEED=n)
 	$(GO) run ./test/soak -binary bin/highwater -time $(T) -authority $(AUTHORITY) -durability $(DURABILITY) -seed $(SEED)
+
+matrix: FLAVOR = mysql,mariadb
+matrix: HOSTS = 3,2
+matrix: build setup ## every fault in turn with quorum and lossless, judged, for MySQL and MariaDB, three servers and two with a witness (FLAVOR=mysql, HOSTS=2, ONLY=fault,...)
+	$(GO) run ./test/soak -matrix -binary bin/highwater -flavor $(FLAVOR) -hosts $(HOSTS) -faults '$(ONLY)' -logs build/matrix
 
 test: setup unit fuzz ## everything
 

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"highwater/mysqlcheck"
@@ -21,6 +22,9 @@ const (
 	// binary log. Behind commits that wait for an acknowledgement it may never
 	// get there (MariaDB), and the barrier is as good without it.
 	barrierPatience = 200 * time.Millisecond
+	// makingPatience is the same for the very first one, which makes the table: where
+	// nothing waits for an acknowledgement yet, only the machine can be slow.
+	makingPatience = 1500 * time.Millisecond
 	// barrierThreads is how many commits of barriers may wait on a server for their
 	// acknowledgement.
 	barrierThreads = 16
@@ -59,6 +63,7 @@ type heartbeat struct {
 	id     uint64             // of the connection
 	giveUp context.CancelFunc // closes our end of it; the server's waits on
 	done   chan struct{}      // closed when it has ended
+	making atomic.Bool        // the first of all: it makes the table, in transactions of their own
 	err    error              // then
 	gtid   string             // then, on MariaDB
 }
@@ -108,7 +113,7 @@ func (b *Barrier) pass(ctx context.Context, c *session) (Point, error) {
 	if err != nil {
 		return Point{}, err
 	}
-	deadline := mysqlcheck.Boottime() + barrierPatience
+	started := mysqlcheck.Boottime()
 	for {
 		var ended bool
 		select {
@@ -117,6 +122,7 @@ func (b *Barrier) pass(ctx context.Context, c *session) (Point, error) {
 		default:
 		}
 		p, err := c.logEnd(ctx, b.last.id)
+		making := b.last.making.Load() // after the log: what it makes is in there before it has made all
 		switch {
 		case err != nil:
 			return Point{}, err
@@ -132,7 +138,10 @@ func (b *Barrier) pass(ctx context.Context, c *session) (Point, error) {
 		case !began:
 			p.Fresh, p.Heartbeat = false, gtid.Set{}
 			return p, nil
-		case p.Fresh, mysqlcheck.Boottime() >= deadline:
+		case making && mysqlcheck.Boottime() < started+makingPatience:
+			// A commit that waits for its acknowledgement while it makes the table locks it, so
+			// whoever has commits wait after this point must find it made.
+		case p.Fresh, mysqlcheck.Boottime() >= started+barrierPatience:
 			return p, nil
 		}
 		if err := sleep(ctx, pollMin); err != nil {
@@ -177,7 +186,7 @@ func (b *Barrier) begin(ctx context.Context, c *session) (began bool, err error)
 	go func() {
 		defer close(beat.done)
 		defer giveUp()
-		beat.gtid, beat.err = b.write(beatCtx, own)
+		beat.gtid, beat.err = b.write(beatCtx, own, &beat.making)
 		own.close()
 	}()
 	return true, nil
@@ -185,15 +194,18 @@ func (b *Barrier) begin(ctx context.Context, c *session) (began bool, err error)
 
 // write writes a row. It is not the one of the commit probe, which that keeps
 // locked while it waits for its own acknowledgement.
-func (b *Barrier) write(ctx context.Context, c *session) (gtid string, err error) {
+func (b *Barrier) write(ctx context.Context, c *session, making *atomic.Bool) (gtid string, err error) {
 	affected, err := b.insert(ctx, c)
 	if n := errorNumber(err); n == erNoSuchTable || n == erNoSuchSchema {
+		making.Store(true)
+		defer making.Store(false)
 		// These are transactions too, and the first of them is the barrier.
 		for _, statement := range []mysqlcheck.Statement{mysqlcheck.StmtHeartbeatSchema, mysqlcheck.StmtHeartbeatTable} {
 			if _, err := b.exec(ctx, c, statement); err != nil {
 				return "", err
 			}
 		}
+		making.Store(false)
 		affected, err = b.insert(ctx, c)
 	}
 	if err != nil {

@@ -111,7 +111,11 @@ func TestBarrier(t *testing.T) {
 		if !p.Fresh {
 			t.Errorf("%+v is not fresh", p)
 		}
-		<-barrier.last.done // the first one makes the table
+		// Commits that wait from now on find the table made.
+		if n, err := a.QueryString(testContext(t), "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA='highwater'"); err != nil || n != "1" {
+			t.Errorf("%s tables after the first barrier, %v", n, err)
+		}
+		<-barrier.last.done
 		first := b.receives(p)
 		again := a.pass(barrier)
 		if !again.Fresh || p.Set.Contains(again.Set) || !again.Set.Contains(p.Set) {

@@ -220,7 +220,9 @@ func (c *session) state(ctx context.Context) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	st := state{readOnly: isOn(superReadOnly), writable: !isOn(readOnly)}
+	// super_read_only says ON from the moment that its SET begins, which may block for ever behind a commit that waits for
+	// an acknowledgement; only when it has succeeded does read_only say so too (MySQL 9.7.4).
+	st := state{readOnly: isOn(superReadOnly) && isOn(readOnly), writable: !isOn(readOnly)}
 	if c.version.Flavor == mysqlcheck.MariaDB {
 		st.readOnly = isOn(readOnly)
 	}

@@ -56,3 +56,19 @@ func TestMariaDBCandidateBehind(t *testing.T) { candidateBehind(t, mariaDB()) }
 
 // As TestServerKilledWithTail.
 func TestMariaDBKilledWithTail(t *testing.T) { killedWithTail(t, mariaDB()) }
+
+// Two MariaDB servers and a witness, of which nothing may be lost: the other server takes over, goes alone, and what
+// clients were told by either is there.
+func TestMariaDBLosslessPair(t *testing.T) {
+	c := losslessPair()
+	c.Lab.Flavor = lab.MariaDB
+	r := protected(t, c)
+	w, patient := r.write(), r.patient()
+	r.db(1).Server.Kill()
+	primary := r.moved(r.db(1))
+	r.alone(primary)
+	r.writes(w)
+	r.must(r.db(1).Server.Start(r.ctx))
+	r.end(w, primary, 1)
+	r.kept(patient.Stop(), primary)
+}

@@ -87,11 +87,13 @@ func (h *Host) RemoveAddress(prefix netip.Prefix) error {
 
 // Carries reports whether the host has the address on any of its interfaces; a host that is off carries nothing.
 func (h *Host) Carries(address netip.Addr) (bool, error) {
-	if !h.On() {
+	h.mu.Lock() // so that it is not switched off under a look
+	defer h.mu.Unlock()
+	if h.init == nil {
 		return false, nil
 	}
 	found := false
-	err := h.Inside(func() error {
+	err := inside(h.place.namespaces, func() error {
 		addresses, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
 		if err != nil {
 			return fmt.Errorf("list the addresses of %s: %w", h.name, err)

@@ -50,6 +50,9 @@ func others(c *cluster.Cluster, h *lab.Host) []*lab.Host {
 	return list
 }
 
+// rest are the other voters: the database hosts but one, and the witnesses.
+func rest(c *cluster.Cluster, h *lab.Host) []*lab.Host { return append(others(c, h), c.Witnesses()...) }
+
 var faults = []fault{
 	{
 		"server-killed", "the server process is killed (SIGKILL)", anyone,
@@ -138,20 +141,20 @@ var faults = []fault{
 	{
 		"split-clients-inside", "the host and the clients are cut off from the other hosts", anyone,
 		func(_ context.Context, c *cluster.Cluster, h *lab.Host) (mend, error) {
-			return heal(c.Partition([]*lab.Host{h, c.Client()}, others(c, h)))
+			return heal(c.Partition([]*lab.Host{h, c.Client()}, rest(c, h)))
 		},
 	},
 	{
 		"split-clients-see-all", "the host is cut off from the other hosts, and the clients see all of them", anyone,
 		func(_ context.Context, c *cluster.Cluster, h *lab.Host) (mend, error) {
-			return heal(c.Partition([]*lab.Host{h}, others(c, h)))
+			return heal(c.Partition([]*lab.Host{h}, rest(c, h)))
 		},
 	},
 	{
 		"split-everywhere", "no host sees another one, and the clients see all of them", all,
 		func(_ context.Context, c *cluster.Cluster, _ *lab.Host) (mend, error) {
 			var groups [][]*lab.Host
-			for _, h := range c.Hosts() {
+			for _, h := range c.Supervised() {
 				groups = append(groups, []*lab.Host{h})
 			}
 			return heal(c.Partition(groups...))
@@ -160,13 +163,13 @@ var faults = []fault{
 	{
 		"deaf", "the host hears no other host and is heard", anyone,
 		func(_ context.Context, c *cluster.Cluster, h *lab.Host) (mend, error) {
-			return heal(c.OneWay(others(c, h), []*lab.Host{h}))
+			return heal(c.OneWay(rest(c, h), []*lab.Host{h}))
 		},
 	},
 	{
 		"mute", "the host hears the other hosts and is not heard", anyone,
 		func(_ context.Context, c *cluster.Cluster, h *lab.Host) (mend, error) {
-			return heal(c.OneWay([]*lab.Host{h}, others(c, h)))
+			return heal(c.OneWay([]*lab.Host{h}, rest(c, h)))
 		},
 	},
 	{
@@ -189,11 +192,11 @@ var faults = []fault{
 	{
 		"no-peer-channel", "the peer channel of the host is cut both ways", anyone,
 		func(_ context.Context, c *cluster.Cluster, h *lab.Host) (mend, error) {
-			to, err := c.Drop(others(c, h), []*lab.Host{h}, "tcp dport 7475")
+			to, err := c.Drop(rest(c, h), []*lab.Host{h}, "tcp dport 7475")
 			if err != nil {
 				return nil, err
 			}
-			from, err := c.Drop([]*lab.Host{h}, others(c, h), "tcp dport 7475")
+			from, err := c.Drop([]*lab.Host{h}, rest(c, h), "tcp dport 7475")
 			return func(context.Context) error { return errors.Join(to.Heal(), from.Heal()) }, err
 		},
 	},

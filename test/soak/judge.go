@@ -49,6 +49,47 @@ func judgeTerms(terms []lab.Term, raised uint64) []string {
 	return wrong
 }
 
+// overlapping counts the rows that a server acknowledged after a later one had begun to.
+func overlapping(terms []lab.Term, acks []lab.Ack) int {
+	n := 0
+	for _, a := range acks {
+		if slices.ContainsFunc(terms, func(t lab.Term) bool {
+			return a.Server != t.Server && a.Sent < t.First.Sent && a.Acked > t.First.Acked
+		}) {
+			n++
+		}
+	}
+	return n
+}
+
+// grace is what a host that goes on after a fault may need to notice that it is not primary any more. It
+// acknowledges nothing meanwhile.
+const grace = time.Second
+
+// judgeMove says what is wrong with who was primary.
+func judgeMove(t trial, r *round, told *lab.Record, sights []sight, mended time.Duration) []string {
+	var wrong []string
+	if r.overlapping > 0 {
+		wrong = append(wrong, fmt.Sprintf("%d rows were acknowledged after another server had begun to: %s", r.overlapping, sequence(told.Terms())))
+	}
+	if t.stays && (r.moves > 0 || r.from != r.to) {
+		wrong = append(wrong, fmt.Sprintf("the primary moved from %s to %s, without need", r.from, r.to))
+	}
+	// Whoever was replaced while the fault lasted comes back without the VIP.
+	var last lab.Ack
+	for _, a := range told.Acks {
+		if a.Acked > last.Acked && a.Acked < mended {
+			last = a
+		}
+	}
+	if r.from != r.to && last.Server == r.to {
+		if hosts := strays(sights, r.to, mended+grace); len(hosts) > 0 {
+			wrong = append(wrong, fmt.Sprintf("the VIP was on %s after the fault had ended, the primary is %s", strings.Join(hosts, ", "), r.to))
+		}
+	}
+	return wrong
+}
+
 // sequence names who acknowledged in turns, and how many rows.
 func sequence(terms []lab.Term) string {
 	var words []string

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"highwater/configs"
@@ -40,6 +41,14 @@ type soaking struct {
 	steward *steward
 }
 
+// trial is a fault that is about to happen.
+type trial struct {
+	fault
+	hits  target // the primary, a replica or all
+	hold  time.Duration
+	stays bool // the primary must remain
+}
+
 // soak breaks a cluster until the time is over or a promise is broken.
 func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, setUpLimit+o.time+o.bound+endLimit)
@@ -50,30 +59,18 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	if err := os.MkdirAll(o.logs, 0o755); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "soak of %v: three servers, authority %s, durability %s, seed %d\n", o.time, o.authority, o.durability, o.seed)
+	fmt.Fprintf(out, "soak of %v: %s, authority %s, durability %s, seed %d\n", o.time, o.setups[0], o.authority, o.durability, o.seed)
 	s := &soaking{o: o, out: out, rand: rand.New(rand.NewPCG(o.seed, 0))}
-	setUp, cancelSetUp := context.WithTimeout(ctx, setUpLimit)
-	defer cancelSetUp()
-	if s.c, err = newCluster(setUp, o); err != nil {
+	if err := s.setUp(ctx, o.setups[0], o.logs); err != nil {
 		return err
 	}
-	s.started, s.steward = time.Now(), &steward{c: s.c}
+	s.started = time.Now()
 	defer func() { err = errors.Join(err, s.c.Close()) }()
 	defer func() { err = errors.Join(err, s.report(err)) }() // before the logs are removed with the lab
-	if err := s.c.Hosts()[0].Server.Exec(setUp, "CREATE TABLE lab.long_transaction (n INT)"); err != nil {
-		return err
-	}
-	if err := s.c.StartAll(setUp); err != nil {
-		return err
-	}
-	cancelSetUp()
 	s.started = time.Now()
 	for n := 1; time.Since(s.started) < o.time; n++ {
 		f, role, hold := s.draw()
-		r, err := s.round(ctx, f, role, hold)
-		if err != nil {
-			r.wrong = append(r.wrong, err.Error())
-		}
+		r := s.round(ctx, trial{fault: f, hits: role, hold: hold})
 		s.rounds = append(s.rounds, r)
 		fmt.Fprintf(out, "%4d %7s  %s\n", n, time.Since(s.started).Round(time.Second), r)
 		if ctx.Err() != nil {
@@ -86,18 +83,45 @@ func soak(ctx context.Context, o options, out io.Writer) (err error) {
 	return s.last(ctx)
 }
 
+// setUp makes the cluster, with every supervisor running. If that fails, the logs are kept.
+func (s *soaking) setUp(ctx context.Context, of setup, logs string) error {
+	ctx, cancel := context.WithTimeout(ctx, setUpLimit)
+	defer cancel()
+	var err error
+	if s.c, err = newCluster(ctx, s.o, of); err != nil {
+		return err
+	}
+	s.steward = &steward{c: s.c, held: map[string]time.Time{}}
+	if err = s.c.Hosts()[0].Server.Exec(ctx, "CREATE TABLE lab.long_transaction (n INT)"); err == nil {
+		err = s.c.StartAll(ctx)
+	}
+	if err != nil {
+		return errors.Join(err, s.keepLogs(logs), s.c.Close())
+	}
+	return nil
+}
+
 // newCluster makes the cluster; settings are quicker than the defaults, and patient enough for a
 // busy machine.
-func newCluster(ctx context.Context, o options) (*cluster.Cluster, error) {
-	return cluster.New(ctx, cluster.Config{
-		Lab:    lab.Config{Hosts: 3, Flavor: lab.MySQL, SemiSync: o.durability == configs.BestEffort},
+func newCluster(ctx context.Context, o options, of setup) (*cluster.Cluster, error) {
+	c := cluster.Config{
+		Lab:    lab.Config{Hosts: of.hosts, Witnesses: of.witnesses(), Flavor: of.flavor, SemiSync: o.durability == configs.BestEffort},
 		Binary: o.binary, Authority: o.authority, Durability: o.durability,
 		AdvertInterval: 250 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
 		CheckTimeout: 1500 * time.Millisecond, FenceTimeout: time.Second,
 		KillServer: true, // a commit that waits for an acknowledgement lets no server become read-only
 		LogLevel:   "debug",
-	})
+	}
+	if o.matrix {
+		c.Lab.DiskSize = diskSize
+		c.Lab.ServerOptions = []string{"max_user_connections=90"} // of 100, see docs/safety.md
+		c.CommitTimeout = 2 * time.Second // so that a fault lasts for longer
+	}
+	return cluster.New(ctx, c)
 }
+
+// diskSize has room for a server and a copy of another one beside it, and 1 GiB free without which a server warns.
+const diskSize = 2200 << 20
 
 // The shortest and the longest time for which a fault lasts: shorter than the lease, and longer
 // than every timer of a failover.
@@ -125,67 +149,125 @@ func (s *soaking) draw() (f fault, hits target, hold time.Duration) {
 }
 
 // round lets clients write, breaks something, mends it, and waits until all is well again.
-func (s *soaking) round(ctx context.Context, f fault, hits target, hold time.Duration) (r round, err error) {
-	r = round{fault: f.name, hold: hold}
-	before, err := s.healthy(ctx, s.o.bound, &r)
+func (s *soaking) round(ctx context.Context, t trial) round {
+	r := round{fault: t.name, hold: t.hold}
+	if err := s.attempt(ctx, t, &r); err != nil {
+		r.wrong = append(r.wrong, err.Error())
+	}
+	return r
+}
+
+func (s *soaking) attempt(ctx context.Context, t trial, r *round) error {
+	before, err := s.healthy(ctx, s.o.bound, r)
 	if err != nil {
-		return r, err
+		return fmt.Errorf("before the fault: %w", err)
 	}
 	h := s.c.Host(before.Primary)
-	if hits == replica {
-		h = others(s.c, h)[s.rand.IntN(2)]
+	if t.hits == replica {
+		list := others(s.c, h)
+		lot := s.rand.IntN(2) // drawn in any case: the rest of the sequence is the same
+		h = list[lot%len(list)]
 	}
-	if hits != all {
+	if t.hits != all {
 		r.host = h.Name()
 		r.primary = h.Name() == before.Primary
 	}
-	w, err := s.c.Client().StartWriter(lab.WriterConfig{})
+	clients, err := s.startClients(ctx)
 	if err != nil {
-		return r, err
+		return err
 	}
-	defer w.Stop()
-	first, cancel := context.WithTimeout(ctx, ackLimit)
-	err = w.WaitAcknowledged(first)
-	cancel()
-	if err != nil {
-		return r, err
-	}
+	defer clients.stop()
+	watch := watchCarriers(s.c)
+	defer watch.stop()
 	pause(ctx, writeBefore)
 
 	at := mysqlcheck.Boottime()
-	mend, err := f.begin(ctx, s.c, h)
-	if err != nil {
-		return r, fmt.Errorf("%s: %w", f.name, err)
+	mend, failed := t.begin(ctx, s.c, h)
+	if failed != nil {
+		failed = fmt.Errorf("%s: %w", t.name, failed)
+	} else {
+		pause(ctx, t.hold)
 	}
-	pause(ctx, hold)
 	if mend != nil {
 		if err := mend(ctx); err != nil {
-			return r, fmt.Errorf("end of %s: %w", f.name, err)
+			return errors.Join(failed, fmt.Errorf("end of %s: %w", t.name, err))
 		}
 	}
 	mended := mysqlcheck.Boottime()
-	after, err := s.healthy(ctx, s.o.bound, &r)
+	after, err := s.healthy(ctx, s.o.bound, r)
 	r.recovery = mysqlcheck.Boottime() - mended
-	well := err == nil
-	if well {
+	r.well = err == nil
+	if r.well {
 		acked, cancel := context.WithTimeout(ctx, ackLimit)
-		err = awaitAck(acked, w)
+		err = awaitAck(acked, clients.good)
 		cancel()
 		pause(ctx, writeAfter)
 	}
-	record := w.Stop()
+	err = errors.Join(failed, err)
+	sights := watch.stop()
+	record, patient := clients.stop()
 	s.records = append(s.records, record)
 	r.acks, r.outage = len(record.Acks), outageAfter(record, at)
 	terms := record.Terms()
 	r.moves = len(terms) - 1
-	if !well {
-		return r, err
+	if !r.well {
+		return err
 	}
+	r.from, r.to = before.Primary, after.Primary
 	r.wrong = append(r.wrong, judgeTerms(terms, after.Term-before.Term)...)
-	if err != nil {
-		return r, err
+	if s.o.matrix {
+		s.records = append(s.records, patient)
+		r.acks += len(patient.Acks)
+		told := &lab.Record{Acks: slices.Concat(record.Acks, patient.Acks)}
+		r.overlapping = overlapping(told.Terms(), told.Acks)
+		r.twice = twice(sights)
+		r.wrong = append(r.wrong, judgeMove(t, r, told, sights, mended)...)
+		err = errors.Join(err, s.verify(ctx, r, s.c.Host(after.Primary), patient))
 	}
-	return r, s.verify(ctx, &r, s.c.Host(after.Primary), record)
+	return errors.Join(err, s.verify(ctx, r, s.c.Host(after.Primary), record))
+}
+
+// clients write all the while. Patient ones wait for their commits longer than any fault lasts: what a deposed
+// primary tells late, they hear.
+type clients struct{ good, patient *lab.Writer }
+
+// matrixPause is what each client waits between two rows of the matrix: a replica on a busy machine that applies
+// more slowly than clients write makes every failover wait for it.
+const matrixPause = 20 * time.Millisecond
+
+// startClients returns when the good ones are being served. Only the matrix has patient ones.
+func (s *soaking) startClients(ctx context.Context) (*clients, error) {
+	var c clients
+	var err error
+	var config lab.WriterConfig
+	if s.o.matrix {
+		config.Pause = matrixPause
+	}
+	if c.good, err = s.c.Client().StartWriter(config); err != nil {
+		return nil, err
+	}
+	if s.o.matrix {
+		config.Clients, config.Timeout, config.ConnectTimeout = 2, s.o.bound, time.Second
+		c.patient, err = s.c.Client().StartWriter(config)
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, ackLimit)
+		defer cancel()
+		err = c.good.WaitAcknowledged(ctx)
+	}
+	if err != nil {
+		c.stop()
+		return nil, err
+	}
+	return &c, nil
+}
+
+// stop ends the clients and returns what they were told; stopping again does nothing more.
+func (c *clients) stop() (good, patient *lab.Record) {
+	if c.patient != nil {
+		patient = c.patient.Stop()
+	}
+	return c.good.Stop(), patient
 }
 
 // last asks once more for every row of the soak, on every server.
@@ -219,10 +301,7 @@ func (s *soaking) last(ctx context.Context) error {
 
 // report prints the table, and keeps it and the logs.
 func (s *soaking) report(failed error) error {
-	var errs []error
-	for _, h := range s.c.Hosts() {
-		errs = append(errs, keepLogs(s.c, h, filepath.Join(s.o.logs, h.Name())))
-	}
+	errs := []error{s.keepLogs(s.o.logs)}
 	text := table(s.o, s.rounds, time.Since(s.started), failed)
 	fmt.Fprintf(s.out, "\n%s\n", text)
 	if failed != nil {
@@ -241,12 +320,24 @@ func (s *soaking) report(failed error) error {
 	return errors.Join(errs...)
 }
 
+// keepLogs copies what all hosts have written below a directory.
+func (s *soaking) keepLogs(dir string) error {
+	var errs []error
+	for _, h := range s.c.Supervised() {
+		errs = append(errs, keepLogs(s.c, h, filepath.Join(dir, h.Name())))
+	}
+	return errors.Join(errs...)
+}
+
 // keepLogs copies what a host's supervisor and server have written.
 func keepLogs(c *cluster.Cluster, h *lab.Host, dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	files := map[string]string{"highwater.log": c.LogFile(h), "server.log": h.Server.LogPath()}
+	files := map[string]string{"highwater.log": c.LogFile(h)}
+	if h.Server != nil {
+		files["server.log"] = h.Server.LogPath()
+	}
 	state, err := os.ReadDir(c.StateDir(h))
 	for _, e := range state {
 		if e.Type().IsRegular() {

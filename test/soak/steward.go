@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"highwater/election"
 	"highwater/mysqlcheck"
 	"highwater/supervisor/web"
 	"highwater/test/cluster"
@@ -21,7 +22,8 @@ import (
 // left to people: a server that is held is rebuilt, and one that is kept out for ending so often is
 // taken in again, since it was not its fault. Everything else the cluster must do by itself.
 type steward struct {
-	c *cluster.Cluster
+	c    *cluster.Cluster
+	held map[string]time.Time // since when a host has been held without being rebuilt by itself
 }
 
 const (
@@ -43,7 +45,7 @@ func (s *steward) tend(ctx context.Context, h *lab.Host, r *round) error {
 			return err
 		}
 	}
-	if h.Server.Alive() {
+	if h.Server == nil || h.Server.Alive() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
@@ -66,23 +68,46 @@ func crash(log string) (string, error) {
 }
 
 // help does what a host's operator would, and reports whether there was anything to do.
-func (s *steward) help(ctx context.Context, h *lab.Host, seen web.Host, r *round) (bool, error) {
+func (s *steward) help(ctx context.Context, h, primary *lab.Host, seen web.Host, r *round) (bool, error) {
 	switch {
-	case seen.Held && seen.Errant != "":
-		return true, s.rebuild(ctx, h, seen.Errant, r)
+	case s.lasts(h, seen) && primary != nil:
+		return true, s.rebuild(ctx, h, primary, seen, r)
 	case slices.Contains(seen.Reasons, string(mysqlcheck.ReasonCrashLoop)):
+		r.crashLoop = true
 		r.notes = append(r.notes, h.Name()+" was in a crash loop")
 		return true, restart(ctx, s.c, h) // it counts anew
 	}
 	return false, nil
 }
 
+// heldLimit is how long a host may be held before its operator sees that it will stay so.
+const heldLimit = 3 * time.Second
+
+// lasts reports whether a host is held, has said why, and will not be rebuilt by itself.
+func (s *steward) lasts(h *lab.Host, seen web.Host) bool {
+	since, was := s.held[h.Name()]
+	switch {
+	case !seen.Held || seen.Errant == "" || seen.HeldWhy == "" || strings.HasPrefix(seen.HeldWhy, string(election.CodeRebuilding)+":"):
+		delete(s.held, h.Name())
+	case !was:
+		s.held[h.Name()] = time.Now()
+	default:
+		return time.Since(since) > heldLimit
+	}
+	return false
+}
+
 // rebuild replaces the data of a host that is held, as its operator would.
-func (s *steward) rebuild(ctx context.Context, h *lab.Host, errant string, r *round) error {
+func (s *steward) rebuild(ctx context.Context, h, primary *lab.Host, seen web.Host, r *round) error {
 	ctx, cancel := context.WithTimeout(ctx, rebuildLimit)
 	defer cancel()
 	r.rebuilt++
-	r.notes = append(r.notes, fmt.Sprintf("%s was held with %s", h, errant))
+	why, _, _ := strings.Cut(seen.HeldWhy, ":")
+	r.heldFor = append(r.heldFor, why)
+	r.notes = append(r.notes, fmt.Sprintf("%s was held with %s: %s", h, seen.Errant, seen.HeldWhy))
+	if h.Server.Config().Flavor.IsMariaDB() {
+		return h.Reseed(ctx, primary)
+	}
 	out, err := s.c.Command(ctx, h, "rejoin", "--rebuild")
 	if err != nil && strings.Contains(out+err.Error(), "one is under way") { // by itself, with lossless
 		return nil
@@ -113,11 +138,11 @@ func (s *soaking) healthy(ctx context.Context, bound time.Duration, r *round) (w
 		case time.Since(well) >= calm:
 			return status, nil
 		}
-		for _, h := range s.c.Hosts() {
+		for _, h := range s.c.Supervised() {
 			err := s.steward.tend(ctx, h, r)
 			if seen := status.Host(h.Name()); err == nil && seen != nil && time.Since(helped[h.Name()]) > helpPause {
 				var helps bool
-				if helps, err = s.steward.help(ctx, h, *seen, r); helps {
+				if helps, err = s.steward.help(ctx, h, s.c.Host(status.Primary), *seen, r); helps {
 					helped[h.Name()] = time.Now()
 				}
 			}
@@ -139,7 +164,7 @@ const helpPause = 5 * time.Second
 func (s *soaking) look(ctx context.Context) (found web.Status, missing string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	for _, h := range s.c.Hosts() {
+	for _, h := range s.c.Supervised() {
 		status, err := s.c.Status(ctx, h)
 		switch {
 		case err != nil:
@@ -157,6 +182,9 @@ func (s *soaking) look(ctx context.Context) (found web.Status, missing string) {
 	}
 	if found.Primary == "" {
 		return found, "nobody says that it is primary"
+	}
+	if l := found.Lossless; l != nil && (len(l.Synced) != len(s.c.Hosts())-1 || l.Alone || l.Change != "") {
+		return found, fmt.Sprintf("not every replica acknowledges: %+v", *l)
 	}
 	carriers, err := s.c.Carriers(lab.VIP)
 	if err != nil {

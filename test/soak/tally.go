@@ -19,10 +19,19 @@ type round struct {
 	recovery time.Duration // from the end of the fault until all was well
 	acks     int
 	lost     int
-	moves    int // of the server that acknowledges
-	rebuilt  int // hosts that were held
-	notes    []string
-	wrong    []string // the promises that were broken
+	moves    int      // of the server that acknowledges
+	rebuilt  int      // hosts that were held
+	heldFor  []string // their reason codes
+	well     bool     // the cluster was healthy in the end
+	from, to string   // the primary before and after
+
+	// What only the matrix asks:
+	cloned      int           // hosts that were rebuilt by themselves
+	crashLoop   bool          // a host was taken in again that had ended too often
+	overlapping int           // rows that a server acknowledged after its successor had begun to
+	twice       time.Duration // for which two hosts had the VIP
+	notes       []string
+	wrong       []string // the promises that were broken
 }
 
 func (r round) verdict() string {
