@@ -304,6 +304,27 @@ func TestDemoteWaitingCommitMayNotKill(t *testing.T) {
 	})
 }
 
+// Behind a commit that waits for its acknowledgement super_read_only blocks, and says ON all the while (MySQL 9.7.4): the
+// server is not read-only yet.
+func TestReadOnlyNotYet(t *testing.T) {
+	both(t, func(t *testing.T, flavor lab.Flavor) {
+		h := newPrimary(t, flavor, func(_ *lab.ServerConfig, _ *Config) {})
+		h.control.cfg.DB = otherUser(t, h)
+		waitingCommit(t, h)
+		set, shown := "SET GLOBAL super_read_only = ON", "SELECT @@global.super_read_only"
+		if flavor == lab.MariaDB {
+			set, shown = "SET GLOBAL read_only = ON", "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO LIKE 'SET GLOBAL read_only%'"
+		}
+		ctx, cancel := context.WithCancel(testContext(t))
+		defer cancel()
+		go func() { _, _ = h.control.cfg.DB.ExecContext(ctx, set) }()
+		await(t, "the SET begins", func() bool { return h.get(shown) == "1" })
+		if ok, err := h.control.ReadOnly(testContext(t)); ok || err != nil {
+			t.Errorf("read-only %v, error %v while the SET waits", ok, err)
+		}
+	})
+}
+
 // A frozen server cannot obey.
 func TestDemoteFrozen(t *testing.T) {
 	both(t, func(t *testing.T, flavor lab.Flavor) {
