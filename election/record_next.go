@@ -42,6 +42,7 @@ type DurabilityPolicy struct {
 
 // DurabilityMutations switch single rules off, to prove that a test notices. The zero value is safe; nothing else is.
 type DurabilityMutations struct {
+	GrowLate    bool // a member is let in before it is in the record
 	ShrinkEarly bool // a member leaves the record before it cannot acknowledge any more
 	RaiseEarly  bool // the record says a k that MySQL does not wait for yet
 	LowerLate   bool // MySQL waits for fewer than the record says
@@ -54,7 +55,7 @@ func (m DurabilityMutations) reorder(c Change) Change {
 		c.steps = slices.DeleteFunc(slices.Clone(c.steps), func(s Step) bool { return s.Stage == StageCut })
 	}
 	first := m.ShrinkEarly && c.name == "shrink" || m.RaiseEarly && c.name == "raise"
-	if !first && !(m.LowerLate && c.name == "lower") {
+	if !first && !(m.LowerLate && c.name == "lower") && !(m.GrowLate && c.name == "grow") {
 		return c
 	}
 	i := slices.IndexFunc(c.steps, func(s Step) bool { return s.Stage == StageCommit })

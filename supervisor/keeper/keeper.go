@@ -36,7 +36,10 @@ type Config struct {
 // Mutations switch single rules off, to prove that a test notices. The zero value is safe; nothing else is.
 type Mutations struct {
 	election.DurabilityMutations
-	AckBeforeEntry bool // a replica acknowledges before the record has it in S
+	AckBeforeEntry bool // a replica acknowledges as soon as it is let in, before the record has it in S
+	IgnorePromise  bool // it goes on to acknowledge although it has promised a later term
+	SettledView    bool // while the fate of a change is unknown, what was before counts
+	HopefulView    bool // what is proposed does
 }
 
 // Keeper keeps the promise of `durability: lossless` on this host (docs/design.md §5). As
@@ -153,7 +156,11 @@ func (k *Keeper) turn(ctx context.Context) {
 		k.drop()
 		k.setStalled(false)
 		k.note(0)
-		k.obey(ctx, record, view.Promised)
+		promised := view.Promised
+		if k.config.Mutations.IgnorePromise {
+			promised = 0
+		}
+		k.obey(ctx, record, promised)
 	}
 }
 
@@ -246,7 +253,13 @@ func (k *Keeper) count(name string) {
 
 // view is what must be assumed of the record now.
 func (k *Keeper) view(record election.ClusterRecord) election.View {
-	if k.change != nil {
+	switch m := k.config.Mutations; {
+	case k.change == nil || m.SettledView:
+	case m.HopefulView:
+		if p, err := k.change.Proposal(); err == nil {
+			return election.Settled(p)
+		}
+	default:
 		return k.change.View()
 	}
 	return election.Settled(record)

@@ -47,7 +47,7 @@ func (k *Keeper) deaf() time.Duration {
 // record must not be older than the one on which the primary acts: read at a later one, this
 // node may have left S.
 func (k *Keeper) mayAcknowledge(record election.ClusterRecord, promised uint64) bool {
-	if !record.IsSynced(k.config.Node) && !k.config.Mutations.AckBeforeEntry || promised > record.Term || k.host.Leader() == "" {
+	if !record.IsSynced(k.config.Node) && !k.letIn(record.Primary) || promised > record.Term || k.host.Leader() == "" {
 		return false
 	}
 	p, _ := k.host.Peer(record.Primary)
@@ -229,4 +229,10 @@ func (k *Keeper) awaitEntry(ctx context.Context, node string, opened gtid.Set) b
 		k.host.Await(ctx, nil, entryPause)
 	}
 	return false
+}
+
+// letIn reports, where the rule is switched off by which a replica must be in S, whether the primary has let it in.
+func (k *Keeper) letIn(primary string) bool {
+	p, heard := k.host.Peer(primary)
+	return k.config.Mutations.AckBeforeEntry && heard && slices.Contains(p.Admits, k.config.Node)
 }

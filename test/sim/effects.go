@@ -212,7 +212,7 @@ func (s *supervisor) farewell(a election.Farewell) {
 }
 
 // sealServer stops the receiver, after the promise is on disk.
-func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
+func (s *supervisor) sealServer(term uint64, stop bool, done func(ok bool)) {
 	h := s.host
 	limit := gatherTimeout
 	if !s.verdict.alive {
@@ -223,9 +223,7 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 			done(false)
 			return
 		}
-		if s.w.cfg.Mutation != VolatileSeal {
-			h.promised = term
-		}
+		h.promised = term
 		if !h.server.up() { // the connection is refused
 			done(false)
 			return
@@ -236,7 +234,7 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 		}
 		s.following++
 		s.interrupts++
-		if w := s.w; w.cfg.Mutation != NoSeal {
+		if stop {
 			h.server.db.StopReceiver()
 		}
 		s.verdict.serverID = h.server.id()
@@ -248,7 +246,7 @@ func (s *supervisor) sealServer(term uint64, done func(ok bool)) {
 }
 
 func (s *supervisor) seal(a election.Seal) {
-	s.sealServer(a.Term, func(ok bool) {
+	s.sealServer(a.Term, s.w.cfg.Mutation != NoSeal, func(ok bool) {
 		ended := election.SealEnded{Token: a.Token}
 		if !ok {
 			ended.Err = "the server does not answer"
@@ -272,7 +270,7 @@ func (s *supervisor) sealedStatus() status {
 func (s *supervisor) gather(a election.Gather) {
 	s.judgeCandidate()
 	g := &gathering{s: s, action: a, answers: map[string]answer{}, late: map[string]answer{}, waiting: append(slices.Clone(a.Expect), s.host.name)}
-	s.sealServer(a.Term, func(ok bool) {
+	s.sealServer(a.Term, true, func(ok bool) {
 		g.take(s.host.name, answer{accepted: ok, sealed: ok, status: s.sealedStatus()})
 	})
 	g.before = s.w.hearable(s.host, a.Expect)

@@ -267,7 +267,7 @@ func (k *keeperHost) sql(ctx context.Context) error {
 	if w.chance(0.03) {
 		d = w.between(2*time.Millisecond, 60*time.Millisecond)
 	}
-	w.running.sleep(d)
+	w.running.sleep(d + w.between(0, srv.slow))
 	for ctx.Err() == nil {
 		switch {
 		case !srv.up() || srv.process() != process:

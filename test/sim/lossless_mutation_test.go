@@ -13,7 +13,7 @@ func TestLosslessMutations(t *testing.T) {
 	const enough = 200
 	told := []string{"was told of", "were told of"}
 	tests := []mutationTest{
-		{mutation: NoSeal, only: []Fault{Isolate, Deafen, Mute, Split, Scramble}, want: told},
+		{mutation: NoSeal, script: healed, want: told},
 		{mutation: NoCompleteness, script: onlyOneHasIt, want: told},
 		{mutation: RestartedHeard, script: relayLogLost, want: told},
 		{mutation: ExecutedBarrier, script: halfAcknowledged, hosts: 5, want: told},
@@ -21,18 +21,17 @@ func TestLosslessMutations(t *testing.T) {
 		{mutation: NoLocks, script: ghost, want: told},
 		{mutation: Sigterm, script: cutOff, want: told},
 		{mutation: ResetTerm, script: resumed, want: told},
-		{mutation: VolatileSeal, script: forgotten, want: told},
 		{mutation: GrowLate, script: eager, want: told},
 		{mutation: ShrinkEarly, script: leavesAtTheWrongMoment, want: told},
-		{mutation: RaiseEarly, script: backFromAlone, alone: true, want: told},
-		{mutation: LowerLate, script: twoLost, hosts: 5, want: told},
+		{mutation: RaiseEarly, script: grows, hosts: 5, want: told},
+		{mutation: LowerLate, script: shrinks, hosts: 5, want: told},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.mutation.String(), " ", "_"), func(t *testing.T) {
 			t.Parallel()
 			if tt.script != nil {
 				catchScripted(t, Config{
-					Mutation: tt.mutation, Quorum: true, Lossless: true, KillServer: true, Hosts: tt.hosts, GoAlone: tt.alone,
+					Mutation: tt.mutation, Quorum: true, Lossless: true, KillServer: true, Hosts: tt.hosts,
 				}, tt.script, enough, tt.want)
 				return
 			}

@@ -48,7 +48,6 @@ const (
 	NoLocks         // writes open with nobody's account locked
 	Sigterm         // a server that does not obey is ended in good order
 	ResetTerm       // a primary that regains the right begins with S empty, and raises k without a cut
-	VolatileSeal    // the promise of a seal is not on the disk
 	GrowLate        // each of the four changes of S and k in another order
 	ShrinkEarly
 	RaiseEarly
@@ -63,7 +62,7 @@ var mutationNames = [...]string{
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",
 	"no seal", "no completeness", "restarted heard", "executed barrier", "kill without lock", "no locks",
-	"sigterm", "reset term", "volatile seal", "grow late", "shrink early", "raise early", "lower late",
+	"sigterm", "reset term", "grow late", "shrink early", "raise early", "lower late",
 }
 
 // String returns the mutation's name.
@@ -86,7 +85,11 @@ func (m Mutation) core() quorum.Mutations {
 func (m Mutation) keeper() keeper.Mutations {
 	return keeper.Mutations{
 		AckBeforeEntry: m == GrowLate,
+		IgnorePromise:  m == NoSeal,
+		SettledView:    m == RaiseEarly,
+		HopefulView:    m == LowerLate,
 		DurabilityMutations: election.DurabilityMutations{
+			GrowLate:    m == GrowLate,
 			ShrinkEarly: m == ShrinkEarly,
 			RaiseEarly:  m == RaiseEarly,
 			LowerLate:   m == LowerLate,

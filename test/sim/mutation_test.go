@@ -47,7 +47,6 @@ type mutationTest struct {
 	faults   int
 	moves    int
 	hosts    int
-	alone    bool
 	want     []string     // one of them
 	script   func(*World) // instead of what happens by chance, on a cluster at rest
 }

@@ -28,8 +28,9 @@ type server struct {
 	ended     map[int]bool // processes that ended in good order
 	boots     map[int]int  // of the host, in which each process ran
 	booted    instant
-	deaf      bool // what its source sends does not arrive
-	rebuilt   bool // or about to be, and has not followed anybody since
+	deaf      bool          // what its source sends does not arrive
+	slow      time.Duration // the most that a statement takes in addition
+	rebuilt   bool          // or about to be, and has not followed anybody since
 }
 
 func newServer(h *host, flavor mysqld.Flavor) server {
