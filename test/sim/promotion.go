@@ -30,12 +30,23 @@ func (w *World) hearable(candidate *host, expect []string) position {
 	for _, name := range expect {
 		h := w.host(name)
 		p := h.supervisor
-		if p != nil && !p.stopped() && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
+		if p != nil && !p.stopped() && !w.older(h) && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
 			p.machine.Status().Term < candidate.supervisor.machine.Status().Promised && p.verdict.alive && p.verdict.errant.empty() {
 			all = all.Union(h.server.executed())
 		}
 	}
 	return all
+}
+
+// older reports whether a host has not come back from an earlier term: what it has of that counts for nobody.
+func (w *World) older(h *host) bool {
+	newest := h
+	for _, o := range w.hosts {
+		if o.joined > newest.joined {
+			newest = o
+		}
+	}
+	return newest.joined > 1 && h.joined < newest.joined && h.joinedTo != newest.joinedTo && h.name != newest.joinedTo
 }
 
 // heardAll remembers what the hosts that are heard for a term hold together.

@@ -30,7 +30,7 @@ func TestQuorumMutations(t *testing.T) {
 		// A follower that has lost what it acknowledged is behind for ever: its leader takes it to have it.
 		{
 			mutation: SendUnstored, only: []Fault{SlowDisk, PowerOff, BounceSupervisor, Scramble},
-			want: []string{"both lead", "another version", "reads version", "for the leader"},
+			want: []string{"both lead", "another version", "reads version", "says that version", "for the leader"},
 		},
 	}
 	for _, tt := range tests {
