@@ -43,6 +43,7 @@ const (
 	SlowDisk         // fsync takes long
 	BounceSupervisor // without a word, and back before anybody noticed
 	quorumFaults
+	StunHost       // it is frozen with its clock; only where a schedule asks for it
 	PauseFailovers // the operator's order, on the whole cluster; only where a schedule asks for it
 )
 
@@ -50,7 +51,7 @@ var faultNames = [...]string{
 	"kill server", "bounce server", "hang server", "fill disk", "block commits", "break applier", "kill supervisor",
 	"restart supervisor", "freeze supervisor", "freeze host", "power off", "power cut", "unplug", "stop", "remove VIP",
 	"fail promotions", "lose packets", "delay packets", "", "isolate", "deafen", "mute", "split", "",
-	"scramble", "forge", "slow disk", "bounce supervisor", "", "pause failovers",
+	"scramble", "forge", "slow disk", "bounce supervisor", "", "stun host", "pause failovers",
 }
 
 // String returns the fault's name.
@@ -136,6 +137,8 @@ func (w *World) Inject(f Fault, h *host, d time.Duration) {
 	case BounceSupervisor:
 		h.crashSupervisor()
 		h.after(w.between(0, 500*time.Millisecond), h.startSupervisor)
+	case StunHost:
+		h.stun(d)
 	case PauseFailovers:
 		w.pause(d)
 	default:

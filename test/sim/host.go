@@ -19,11 +19,14 @@ type host struct {
 	booted instant
 	boot   int // counts up
 
-	powered bool
-	frozen  bool // the whole machine: a stunned VM
-	thawed  instant
-	backlog []func() // what the kernel does once it runs again
-	link    bool
+	powered  bool
+	frozen   bool // the whole machine: a paused VM
+	stunned  bool // with its clock
+	frozenAt instant
+	stood    time.Duration // for how long its clock has stood still in all
+	thawed   instant
+	backlog  []func() // what the kernel does once it runs again
+	link     bool
 
 	vip    bool
 	vipGen int
@@ -66,11 +69,19 @@ func (h *host) until(at election.Instant) time.Duration {
 }
 
 // after runs f in d of the host's time, once it is not frozen, unless it lost its power.
-func (h *host) after(d time.Duration, f func()) {
-	boot := h.boot
-	h.w.after(time.Duration(float64(d)/(1+h.drift)), func() {
+func (h *host) after(d time.Duration, f func()) { h.due(time.Duration(float64(d)/(1+h.drift)), f) }
+
+// due runs f in d of true time, and as much later as the host's clock stands still meanwhile.
+func (h *host) due(d time.Duration, f func()) {
+	boot, stood := h.boot, h.stood
+	h.w.after(d, func() {
 		switch {
 		case h.boot != boot || !h.powered:
+		case h.frozen && h.stunned:
+			left := h.w.now.sub(h.frozenAt)
+			h.backlog = append(h.backlog, func() { h.due(left, f) })
+		case h.stood != stood:
+			h.due(h.stood-stood, f)
 		case h.frozen:
 			h.backlog = append(h.backlog, f)
 		default:
@@ -114,7 +125,7 @@ func (h *host) powerOff() {
 	h.server.kill()
 	h.crashSupervisor()
 	h.losePower()
-	h.powered, h.vip, h.frozen, h.backlog = false, false, false, nil
+	h.powered, h.vip, h.frozen, h.stunned, h.backlog = false, false, false, false, nil
 	h.vipGen++
 	h.boot++
 }
@@ -136,7 +147,7 @@ func (h *host) freeze(d time.Duration) {
 		return
 	}
 	h.w.tracef(h, "host frozen for %v", d)
-	h.frozen = true
+	h.frozen, h.frozenAt = true, h.w.now
 	boot := h.boot
 	h.w.after(d, func() {
 		if h.boot == boot {
@@ -145,11 +156,24 @@ func (h *host) freeze(d time.Duration) {
 	})
 }
 
+// stun freezes the host for d with its clock: it cannot know of it.
+func (h *host) stun(d time.Duration) {
+	if !h.frozen && h.powered {
+		h.freeze(d)
+		h.stunned = true
+	}
+}
+
 func (h *host) thaw() {
 	if !h.frozen {
 		return
 	}
 	h.w.tracef(h, "host thawed")
+	if h.stunned {
+		stood := h.w.now.sub(h.frozenAt)
+		h.booted, h.stood, h.stunned = h.booted.add(stood), h.stood+stood, false
+		h.w.stunned = h.w.now
+	}
 	h.frozen, h.thawed = false, h.w.now
 	backlog := h.backlog
 	h.backlog = nil

@@ -33,6 +33,9 @@ func (h *host) holds() bool {
 // judgeRights holds that one host at a time has the right, and that a record which is said to
 // be the newest is.
 func (w *World) judgeRights() {
+	if w.wasStunned() {
+		return
+	}
 	var holder *host
 	for _, h := range w.hosts {
 		if !h.holds() {
@@ -52,6 +55,10 @@ func (w *World) judgeRights() {
 	}
 }
 
+// wasStunned reports whether a host may be about that does not know how late it is: it takes a right to be its own that
+// has ended, until it asks. What it acknowledges is judged all the same.
+func (w *World) wasStunned() bool { return w.stunned != 0 && w.now.sub(w.stunned) < 2*leaseEnds() }
+
 // judgeRenewal holds that the VIP is claimed and renewed under a right that is held, and that
 // nobody else holds.
 func (s *supervisor) judgeRenewal(a election.Action) {
@@ -60,7 +67,7 @@ func (s *supervisor) judgeRenewal(a election.Action) {
 	default:
 		return
 	}
-	if s.voter == nil {
+	if s.voter == nil || s.w.wasStunned() {
 		return
 	}
 	if !s.authority.Right(s.host.clock(), election.Active).Held {
@@ -106,6 +113,9 @@ func (w *World) judgeApplied(h *host, a quorum.Applied, record election.ClusterR
 // judgeRead holds that a record read through the quorum has everything that was committed
 // before it was asked for.
 func (w *World) judgeRead(h *host, asOf election.Instant) {
+	if w.wasStunned() {
+		return
+	}
 	v := h.supervisor.voter
 	if asOf < v.asked {
 		w.fail("%s: a read of %d is answered as of %d", h.name, v.asked, asOf)

@@ -28,3 +28,14 @@ func TestLosslessFiveHosts(t *testing.T) {
 		return Schedule{Config: c, Partitions: true}
 	}, 25)
 }
+
+// TestLosslessStunned holds that a host which is paused with its clock, and believes what has long ended, gets nothing
+// acknowledged by that.
+func TestLosslessStunned(t *testing.T) {
+	schedules(t, func(seed uint64) Schedule {
+		return Schedule{
+			Config: lossless(seed), Moves: 4,
+			Only: []Fault{StunHost, StunHost, KillServer, Isolate, Scramble, FreezeSupervisor, PowerOff, LosePackets},
+		}
+	}, 150)
+}

@@ -70,6 +70,7 @@ type World struct {
 	stood     []Claim                        // every time that a host stood
 	faults    int                            // injected so far
 	healed    bool                           // nothing goes wrong any more
+	stunned   instant                        // when a host last came back whose clock had stood still
 	resting   bool                           // everything is as it is to stay
 	unplugged bool                           // a host was without a link: it may not know of a term
 	witnessed bool                           // all that is parted is pairs which a third host hears
