@@ -16,6 +16,7 @@ type Schedule struct {
 	Only       []Fault       // choose among these
 	Moves      int           // how many primaries one fault, and its end, may bring about; 2
 	Settle     time.Duration // how long a healed cluster may take; 25 s
+	Span       time.Duration // how long a schedule lasts at least
 }
 
 // Result says how a schedule ended.
@@ -24,6 +25,7 @@ type Result struct {
 	Faults   int
 	Diverged bool // people have to decide: no server holds all
 	World    *World
+	Lasted   time.Duration // simulated
 }
 
 // wearOff is how long a look that began before the end of a fault may still tell of it.
@@ -64,12 +66,20 @@ func Play(s Schedule) (Result, error) {
 		w.Inject(w.pickFault(s), w.pickHost(), w.between(100*time.Millisecond, 12*time.Second))
 		w.Run(w.between(0, 5*time.Second))
 	}
+	for w.broken == nil && w.now.sub(epoch)+s.Settle < s.Span {
+		w.Inject(w.pickFault(s), w.pickHost(), w.between(100*time.Millisecond, 12*time.Second))
+		w.Run(w.between(0, 8*time.Second))
+	}
 	if w.chance(0.5) {
 		w.Run(w.between(0, 10*time.Second))
 	}
 	w.Heal()
 	err := w.settle(s.Settle, s.Moves)
-	result.Claims, result.Faults = w.history, w.faults
+	if err == nil && w.now.sub(epoch) < s.Span {
+		w.Run(s.Span - w.now.sub(epoch))
+		err = w.broken
+	}
+	result.Claims, result.Faults, result.Lasted = w.history, w.faults, w.now.sub(epoch)
 	if errors.Is(err, errDiverged) {
 		result.Diverged = true
 		return result, nil
