@@ -54,6 +54,8 @@ const (
 	// source to send. MySQL needs neither.
 	StmtWrittenPosition    Statement = "written_position"
 	StmtSetReplicaPosition Statement = "set_replica_position"
+	// StmtRelayLogEvents lists what a relay log holds, from {file}, quoted, and {pos} on.
+	StmtRelayLogEvents Statement = "relay_log_events"
 	// StmtByOffset and StmtByGTID say how a stopped replica asks its source for
 	// what follows. On MariaDB only; MySQL's always ask by GTID.
 	StmtByOffset Statement = "by_offset"
@@ -237,6 +239,7 @@ var controlStatements = map[Statement][]variant{
 	},
 	StmtWrittenPosition:    {{flavor: MariaDB, sql: `SELECT @@global.gtid_binlog_pos`}},
 	StmtSetReplicaPosition: {{flavor: MariaDB, sql: `SET GLOBAL gtid_slave_pos = ?`}},
+	StmtRelayLogEvents:     {{flavor: MariaDB, sql: `SHOW RELAYLOG EVENTS IN {file} FROM {pos}`}},
 	StmtByOffset:           {{flavor: MariaDB, sql: `CHANGE MASTER TO MASTER_USE_GTID = no`}},
 	StmtByGTID:             {{flavor: MariaDB, sql: `CHANGE MASTER TO MASTER_USE_GTID = slave_pos`}},
 

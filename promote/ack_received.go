@@ -4,8 +4,11 @@ package promote
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"highwater/mysqlcheck"
 )
@@ -87,7 +90,8 @@ func (c *session) applyReceived(ctx context.Context) error {
 }
 
 // awaitOffset waits until a stopped receiver's relay log is applied up to its end, by
-// the source's file and offset.
+// the source's file and offset, or up to a transaction of which only a part has come:
+// nobody was told that it was received, and its rest comes with the whole of it.
 func (c *session) awaitOffset(ctx context.Context) error {
 	for {
 		ch, err := c.channel(ctx)
@@ -98,12 +102,59 @@ func (c *session) awaitOffset(ctx context.Context) error {
 			return errNotThere
 		case ch.row["Relay_Master_Log_File"] == ch.row["Master_Log_File"] && ch.row["Exec_Master_Log_Pos"] == ch.row["Read_Master_Log_Pos"]:
 			return nil
+		case ch.receiver == ReceiverStopped:
+			if torn, err := c.torn(ctx, ch); torn || err != nil {
+				return err
+			}
 		}
 		if err := sleep(ctx, pollMin); err != nil {
 			return err
 		}
 	}
 }
+
+// partEvents are the types of those events that are in a transaction before its last
+// one, and of those that are in none. Any other may end one.
+var partEvents = map[string]bool{
+	"Format_desc": true, "Rotate": true, "Gtid_list": true, "Binlog_checkpoint": true, "Start_encryption": true,
+	"Gtid": true, "Annotate_rows": true, "Table_map": true,
+	"Write_rows_v1": true, "Update_rows_v1": true, "Delete_rows_v1": true,
+	"Write_rows_compressed_v1": true, "Update_rows_compressed_v1": true, "Delete_rows_compressed_v1": true,
+	"Intvar": true, "RAND": true, "User var": true,
+}
+
+// torn reports whether no transaction is complete in the relay log of a stopped
+// receiver after those that are applied: the applier then waits for more for ever.
+func (c *session) torn(ctx context.Context, ch *channel) (bool, error) {
+	query, err := c.text(mysqlcheck.StmtRelayLogEvents)
+	if err != nil {
+		return false, err
+	}
+	file, pos := ch.row["Relay_Log_File"], ch.row["Relay_Log_Pos"]
+	name, number, numbered := strings.Cut(file, ".")
+	n, err := strconv.Atoi(number)
+	if _, damage := strconv.ParseUint(pos, 10, 64); !numbered || err != nil || damage != nil {
+		return false, fmt.Errorf("read relay log: its applier is at %q of %q", pos, file)
+	}
+	for torn := true; ; n, pos = n+1, "4" {
+		file = fmt.Sprintf("%s.%0*d", name, len(number), n)
+		text := strings.NewReplacer("{file}", "'"+strings.ReplaceAll(file, "'", "''")+"'", "{pos}", pos).Replace(query)
+		err := c.queryText(ctx, string(mysqlcheck.StmtRelayLogEvents), text, nil, func(rows *sql.Rows) error {
+			var log, at, kind, server, end, info sql.NullString
+			err := rows.Scan(&log, &at, &kind, &server, &end, &info)
+			torn = torn && partEvents[kind.String]
+			return err
+		})
+		switch {
+		case errorNumber(err) == erErrorWhenExecuting && file != ch.row["Relay_Log_File"]:
+			return torn, nil // there is no such file: the one before was the last
+		case err != nil || !torn:
+			return false, err
+		}
+	}
+}
+
+const erErrorWhenExecuting = 1220 // ER_ERROR_WHEN_EXECUTING_COMMAND
 
 // knowsReceived makes sure that what this server says it has received is all of it:
 // while a MariaDB receiver asks by offset the server does not keep a GTID of what is

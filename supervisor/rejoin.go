@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -89,6 +90,13 @@ type evidence struct {
 // older tells nothing yet.
 func (e evidence) recorded() bool { return e.Record.Primary == e.Primary && e.Record.Term == e.Term }
 
+// acknowledged reports whether anything acknowledges what the primary commits, or need not. While
+// its commits wait, InnoDB's CLONE waits for them on the donor; one that has begun to does not go on
+// when they have ended, and the recipient has dropped its data (MySQL 9.7).
+func (e evidence) acknowledged() bool {
+	return e.Record.Alone || slices.ContainsFunc(e.Record.Synced, func(s election.SyncedNode) bool { return s.Node != e.Node })
+}
+
 // decide returns CodeRebuilding if nobody can have been told of the transactions, and else why
 // that is not known.
 func (e evidence) decide() (code election.Code, detail string) {
@@ -147,13 +155,17 @@ func (r *rejoin) held(ctx context.Context, source promote.Source, result promote
 		e.Ending = r.ending(ctx, v.errant+" "+sample.StartID, result.Errant)
 		v.code, v.detail = e.decide()
 	}
+	acknowledged := e.acknowledged()
+	if v.code == election.CodeRebuilding && !acknowledged {
+		v.detail = "waits until somebody acknowledges the commits of " + source.Node
+	}
 	r.mu.Lock()
 	news = r.now != v
 	if news && v.code != election.CodeRebuilding && (n.voter == nil || e.recorded()) {
 		r.counts[rejoinHeld]++
 	}
 	r.now = v
-	due := v.code == election.CodeRebuilding && now() >= r.pause
+	due := v.code == election.CodeRebuilding && acknowledged && now() >= r.pause
 	r.mu.Unlock()
 	if due {
 		select {

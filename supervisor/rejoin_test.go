@@ -90,3 +90,33 @@ func TestRejoinDecision(t *testing.T) {
 		}
 	}
 }
+
+// No copy is begun while the primary's commits wait: it would wait for them.
+func TestRejoinWaitsForAcknowledgements(t *testing.T) {
+	t.Parallel()
+	r := recordAfter(t, nil) // db2 is primary, and its S is empty
+	after := func(f func() (election.ClusterRecord, error)) election.ClusterRecord {
+		next, err := f()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next
+	}
+	for name, tt := range map[string]struct {
+		record election.ClusterRecord
+		want   bool
+	}{
+		"nobody": {r, false},
+		"alone":  {after(r.GoAlone), true},
+		"another replica": {after(func() (election.ClusterRecord, error) {
+			return r.Raise(1, election.SyncedNode{Node: "db3", Start: "c"})
+		}), true},
+		"only itself, once": {after(func() (election.ClusterRecord, error) {
+			return r.Raise(1, election.SyncedNode{Node: "db1", Start: "a"})
+		}), false},
+	} {
+		if got := (evidence{Node: "db1", Record: tt.record}).acknowledged(); got != tt.want {
+			t.Errorf("%s: %t", name, got)
+		}
+	}
+}

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// Reseed replaces the data of a MariaDB host by a copy of another one's, as an administrator does with
-// mariadb-backup, and starts the server: read-only, and not replicating. The donor's server stands still for the
-// moment of the copy, which is as after a crash of it. What only this host had is gone.
+// Reseed replaces the data of a MariaDB host by a copy of another one's, as an administrator does from a snapshot of
+// its disk, and starts the server: read-only, and not replicating. The donor's disk takes no writes for the moment of
+// the copy, which is as after a crash of it. What only this host had is gone. It needs Config.DiskSize.
 func (h *Host) Reseed(ctx context.Context, donor *Host) error {
 	if !h.lab.config.Flavor.IsMariaDB() {
 		return fmt.Errorf("reseed %s: MySQL has the CLONE plugin for that", h)
@@ -23,11 +23,11 @@ func (h *Host) Reseed(ctx context.Context, donor *Host) error {
 	if err := empty(to); err != nil {
 		return fmt.Errorf("reseed %s: %w", h, err)
 	}
-	if err := donor.Server.Stop(); err != nil {
+	if err := donor.FreezeDisk(); err != nil {
 		return fmt.Errorf("reseed %s from %s: %w", h, donor, err)
 	}
 	err := os.CopyFS(to, os.DirFS(donor.Server.config.DataDir))
-	if err := errors.Join(err, donor.Server.Cont()); err != nil {
+	if err := errors.Join(err, donor.ThawDisk()); err != nil {
 		return fmt.Errorf("reseed %s from %s: %w", h, donor, err)
 	}
 	// Whom the donor once followed, and what it had received from there.

@@ -112,10 +112,12 @@ func newCluster(ctx context.Context, o options, of setup) (*cluster.Cluster, err
 		KillServer: true, // a commit that waits for an acknowledgement lets no server become read-only
 		LogLevel:   "debug",
 	}
-	if o.matrix {
+	if o.matrix || of.flavor.IsMariaDB() { // which needs it for a server that is held
 		c.Lab.DiskSize = diskSize
+	}
+	if o.matrix {
 		c.Lab.ServerOptions = []string{"max_user_connections=90"} // of 100, see docs/safety.md
-		c.CommitTimeout = 2 * time.Second // so that a fault lasts for longer
+		c.CommitTimeout = 2 * time.Second                         // so that a fault lasts for longer
 	}
 	return cluster.New(ctx, c)
 }

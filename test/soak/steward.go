@@ -81,7 +81,7 @@ func (s *steward) help(ctx context.Context, h, primary *lab.Host, seen web.Host,
 }
 
 // heldLimit is how long a host may be held before its operator sees that it will stay so.
-const heldLimit = 3 * time.Second
+const heldLimit = 6 * time.Second
 
 // lasts reports whether a host is held, has said why, and will not be rebuilt by itself.
 func (s *steward) lasts(h *lab.Host, seen web.Host) bool {
