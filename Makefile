@@ -15,10 +15,11 @@ SEMISYNC ?= true
 DURABILITY ?= best-effort
 T ?= 10m
 SEED ?= 0
+N ?= 5000
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: all build setup demo lab bench soak matrix test unit fuzz lint clean help
+.PHONY: all build setup demo lab bench soak matrix test unit sim fuzz lint clean help
 
 all: build
 
@@ -48,12 +49,15 @@ matrix: HOSTS = 3,2
 matrix: build setup ## every fault in turn with quorum and lossless, judged, for MySQL and MariaDB, three servers and two with a witness (FLAVOR=mysql, HOSTS=2, ONLY=fault,...)
 	$(GO) run ./test/soak -matrix -binary bin/highwater -flavor $(FLAVOR) -hosts $(HOSTS) -faults '$(ONLY)' -logs build/matrix
 
-test: setup unit fuzz ## everything
+test: setup unit sim fuzz ## everything
 
 unit: ## all tests with the race detector; one that cannot run is a failure
 	$(GO) vet ./...
 	GO=$(GO) test/run.sh $$($(GO) list ./... | grep -v /test/e2e)
 	GO=$(GO) test/run.sh ./test/e2e
+
+sim: ## N=5000 simulated clusters of a minute or more, broken at random (SEED=n plays one of them and shows it)
+	$(GO) test ./test/sim -run '^TestCampaign$$' -count=1 -timeout 0 -v -sim.campaign=$(N) $(if $(filter-out 0,$(SEED)),-sim.seed=$(SEED))
 
 # Go's fuzzer may end with "context deadline exceeded" when its time runs out in the middle of
 # an input; only that, without a failing input, passes.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 	"testing"
@@ -47,6 +48,7 @@ func TestCampaign(t *testing.T) {
 		play(t, campaign(*seedFlag))
 		return
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // worlds are small, and leave much behind
 	began, cpu := time.Now(), cpuTime()
 	var mu sync.Mutex
 	var next, played uint64

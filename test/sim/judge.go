@@ -17,12 +17,25 @@ type ledger struct {
 	primary  map[uint64]string // of each term, by the record
 	since    []instant         // when version i+1 was first applied anywhere
 	newest   election.ClusterRecord
+	decoded  map[string]election.ClusterRecord
 	released int // addresses that a supervisor took off
 	passed   int // how often somebody passed the right on
 }
 
 func newLedger() ledger {
-	return ledger{leaders: map[uint64]string{}, records: map[uint64][]byte{}, primary: map[uint64]string{}}
+	return ledger{leaders: map[uint64]string{}, records: map[uint64][]byte{}, primary: map[uint64]string{}, decoded: map[string]election.ClusterRecord{}}
+}
+
+// decode reads a record, each once: nobody changes what is in one.
+func (w *World) decode(data []byte) (election.ClusterRecord, error) {
+	if r, ok := w.ledger.decoded[string(data)]; ok {
+		return r, nil
+	}
+	r, err := election.DecodeClusterRecord(data)
+	if err == nil {
+		w.ledger.decoded[string(data)] = r
+	}
+	return r, err
 }
 
 // holds reports whether a host's core says now that it has the right.

@@ -281,7 +281,7 @@ func (v *voter) event(e quorum.Event) {
 func (v *voter) take(data []byte) {
 	var err error
 	if len(data) > 0 {
-		v.record, err = election.DecodeClusterRecord(data)
+		v.record, err = v.s.w.decode(data)
 	} else {
 		var members []election.ClusterMember
 		for _, m := range v.cfg.Members {
