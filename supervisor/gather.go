@@ -27,6 +27,10 @@ func (n *Node) seal(ctx context.Context, a election.Seal) {
 		reply.Reason = err.Error()
 		reply.Status.Health, reply.Status.Eligible = healthUnknown, false
 	}
+	// A seal for a later term has come in between, this node's own perhaps: who asks must not go on without what is here.
+	if later := (promote.ErrPromised{}); errors.As(err, &later) {
+		reply.Accepted, reply.Reason, reply.Promised = false, string(election.CodePromisedElsewhere), n.server.Promised()
+	}
 	n.requests.answer(a.Token, answer{accepted: true, seal: &reply})
 }
 

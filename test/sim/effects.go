@@ -253,7 +253,11 @@ func (s *supervisor) seal(a election.Seal) {
 		}
 		s.post(ended)
 		st := s.sealedStatus()
-		s.answer(a.Token, answer{accepted: true, sealed: ok, promised: a.Term, status: st})
+		ans := answer{accepted: true, sealed: ok, promised: a.Term, status: st}
+		if later := s.host.promised; !ok && later > a.Term {
+			ans.accepted, ans.code, ans.promised = false, election.CodePromisedElsewhere, later
+		}
+		s.answer(a.Token, ans)
 	})
 }
 

@@ -92,6 +92,9 @@ func (h *host) due(d time.Duration, f func()) {
 
 // lease puts the VIP on the host for a lease, or extends it.
 func (h *host) lease() {
+	if s := h.supervisor; s != nil && s.machine.Status().Role == election.RolePromoting {
+		h.w.fail("%s claims the VIP before its promotion has ended", h.name)
+	}
 	h.vip = true
 	h.vipGen++
 	h.vipFor = h.server.process()

@@ -26,6 +26,7 @@ const (
 	HastyGather               // a candidate waits for nobody's answer
 	NoFetch                   // the winner does not fetch what it lacks
 	ForgottenPromise          // a restarted process does not know its promise
+	EarlyClaim                // the VIP comes before the promotion
 	// Of the glue between the Machine and the quorum.
 	NoEstablish   // writes open in a term that the record does not know
 	KeptRight     // a primary renews without asking for the right
@@ -57,7 +58,7 @@ const (
 
 var mutationNames = [...]string{
 	"none", "no lease wait", "no kernel lease", "no release", "no demote", "no stall", "no health door",
-	"stale verdicts", "deaf seals", "hasty gather", "no fetch", "forgotten promise",
+	"stale verdicts", "deaf seals", "hasty gather", "no fetch", "forgotten promise", "early claim",
 	"no establish", "kept right", "early hand-over", "used right",
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",

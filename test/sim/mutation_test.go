@@ -25,6 +25,7 @@ func TestMutations(t *testing.T) {
 		{mutation: DeafSeals, only: []Fault{Split}, faults: 1, want: []string{"the VIP is on", "were heard"}},
 		{mutation: HastyGather, only: []Fault{KillServer, PowerOff, PowerCut}, want: []string{"were heard"}},
 		{mutation: ForgottenPromise, only: []Fault{KillSupervisor}, want: []string{"does not follow"}},
+		{mutation: EarlyClaim, only: []Fault{KillServer}, want: []string{"before its promotion"}},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.mutation.String(), " ", "_"), func(t *testing.T) {

@@ -30,7 +30,7 @@ func (w *World) hearable(candidate *host, expect []string) position {
 	for _, name := range expect {
 		h := w.host(name)
 		p := h.supervisor
-		if p != nil && !p.stopped() && !w.older(h) && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
+		if p != nil && !p.stopped() && !w.older(h) && h.promised <= candidate.supervisor.machine.Status().Promised && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
 			p.machine.Status().Term < candidate.supervisor.machine.Status().Promised && p.verdict.alive && p.verdict.errant.empty() {
 			all = all.Union(h.server.executed())
 		}
@@ -63,6 +63,9 @@ func (s *supervisor) promote(a election.Promote) {
 	}
 	s.host.promised = a.Term
 	s.following++
+	if s.w.cfg.Mutation == EarlyClaim {
+		s.host.lease()
+	}
 	timeout := promoteTimeout
 	if wait := a.WaitUntil.Sub(s.host.clock()); wait > 0 {
 		timeout += wait
