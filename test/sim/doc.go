@@ -20,6 +20,12 @@
 // for each direction; some come twice, some long after a partition. Then partitions are no
 // excuse: the VIP is on one host, one host has the right, a raft term has one leader, the
 // record is the same everywhere and names whoever opens, what is read through the quorum is
-// not old, and adverts that somebody forges change nothing. Witnesses, changes of the members
-// and lost ticks that are made up for are not modelled: package quorum's own tests have them.
+// not old, and adverts that somebody forges change nothing.
+//
+// With [Config.Lossless] every host also has a real [keeper.Keeper], whose waiting code runs in
+// a routine on the world's clock, and its server waits for acknowledgements: whoever opens has
+// everything that any client was told of, and nobody is told of anything that it lacks.
+//
+// Witnesses, changes of the members and lost ticks that are made up for are not modelled:
+// package quorum's own tests have them. docs/simulation.md says more.
 package sim
