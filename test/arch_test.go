@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 		"supervisor/control", "supervisor/gather", "supervisor/journal", "supervisor/keeper", "supervisor/peer", "supervisor/raftlog", "supervisor/sdnotify", "supervisor/voter", "supervisor/web",
 	},
 	"supervisor/control":  nil,
-	"supervisor/gather":    {"configs", "election", "mysqlcheck", "promote", "supervisor/peer"},
+	"supervisor/gather":   {"configs", "election", "mysqlcheck", "promote", "supervisor/peer"},
 	"supervisor/keeper":   {"election", "mysqlcheck", "mysqlcheck/gtid", "promote", "supervisor/peer"},
 	"supervisor/journal":  nil,
 	"supervisor/peer":     {"mysqlcheck/gtid"},
