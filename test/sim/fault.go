@@ -88,7 +88,7 @@ func (w *World) Inject(f Fault, h *host, d time.Duration) {
 		later(func() { srv.blocked = false })
 	case BreakApplier:
 		s := h.supervisor
-		if srv.readOnly() && w.soundServers() > 2 && s != nil && s.machine.Status().Role == election.RoleReplica {
+		if srv.readOnly() && srv.source() != nil && w.soundServers() > 2 && s != nil && s.machine.Status().Role == election.RoleReplica {
 			srv.broken, srv.brokenAt = true, w.now
 		}
 	case KillSupervisor:
