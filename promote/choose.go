@@ -54,6 +54,12 @@ type Choice struct {
 	ServesAll bool
 }
 
+// drainMargin is by how much longer a host may drain than the one that is ready
+// first and still stand before it for its priority. A preference is not worth
+// seconds without a primary, and below a second the estimate says nothing: where
+// no rate is known it is the server's lag, which counts whole seconds.
+const drainMargin = time.Second
+
 // Reasons of a choice without a winner.
 const (
 	// ReasonHearsPrimary: a host still hears the old primary.
@@ -106,8 +112,9 @@ type standing struct {
 // Hosts are ranked by set inclusion, never by counting. The winner holds all that
 // any heard host holds, or can fetch it. Among those that are equally far:
 // whose drain fits the limit (promote.timeout; 0 for none), who can serve all
-// others, the highest priority, the shortest drain, the first name. If nobody's
-// drain fits, the shortest drain decides first.
+// others, who is ready within drainMargin of the first, the highest priority, the
+// shortest drain, the first name. If nobody's drain fits, the shortest drain
+// decides first.
 func Choose(self string, reports []Report, limit time.Duration) Choice {
 	reports = slices.SortedFunc(slices.Values(reports), func(a, b Report) int { return cmp.Compare(a.Node, b.Node) })
 	choice := Choice{Refused: make(map[string][]string)}
@@ -304,10 +311,17 @@ func ranking(among []standing) criteria {
 	ranking := criteria{
 		{reasonDrainLimit, func(a, b standing) int { return first(a.fits, b.fits) }},
 		{reasonServesFewer, func(a, b standing) int { return first(a.servesAll, b.servesAll) }},
+	}
+	// Two classes, measured from one host: "about as long as" between any two
+	// would not be transitive, and the winner would depend on the order.
+	soonest := slices.MinFunc(among, append(slices.Clone(ranking), drain).compare).DrainETA
+	soon := func(s standing) bool { return s.DrainETA-soonest <= drainMargin }
+	ranking = append(ranking, criteria{
+		{reasonLongerDrain, func(a, b standing) int { return first(soon(a), soon(b)) }},
 		{reasonPriority, func(a, b standing) int { return cmp.Compare(b.Priority, a.Priority) }},
 		drain,
 		{reasonLaterName, func(a, b standing) int { return cmp.Compare(a.Node, b.Node) }},
-	}
+	}...)
 	if !slices.ContainsFunc(among, func(s standing) bool { return s.fits }) {
 		ranking = slices.Insert(ranking, 0, drain)
 	}

@@ -318,14 +318,49 @@ func TestChoose(t *testing.T) {
 		},
 
 		// The drain.
+		// A preference among hosts is not worth seconds without a primary.
 		{
-			"priority before a drain that fits",
+			"who is ready now before a priority that drains, also if that fits",
 			[]Report{host("db1", "A:1-9", priority(120), drain(20*time.Second)), host("db2", "A:1-9")},
+			"db2 | db1 db2 | db1:longer_drain",
+		},
+		{
+			"about equally quick: the priority decides",
+			[]Report{host("db1", "A:1-9", priority(120), drain(drainMargin)), host("db2", "A:1-9")},
 			"db1 | db1 db2 | db2:lower_priority",
 		},
 		{
+			"just no longer equally quick",
+			[]Report{host("db1", "A:1-9", priority(120), drain(drainMargin+1)), host("db2", "A:1-9")},
+			"db2 | db1 db2 | db1:longer_drain",
+		},
+		{
+			"the margin is from the quickest, not from one to the next",
+			[]Report{
+				host("db1", "A:1-9"), host("db2", "A:1-9", priority(110), drain(800*time.Millisecond)),
+				host("db3", "A:1-9", priority(120), drain(1600*time.Millisecond)),
+			},
+			"db2 | db1 db2 db3 | db1:lower_priority db3:longer_drain",
+		},
+		{
+			"the margin is from the quickest of those that serve all",
+			[]Report{
+				host("db1", "A:1-9", purged("A:1-8")), host("db2", "A:1-9", drain(5*time.Second)),
+				host("db3", "A:1-9", priority(120), drain(20*time.Second)), host("db4", "A:1-7"),
+			},
+			"db2 | db1 db2 db3 | db1:cannot_serve_all db3:longer_drain db4:behind",
+		},
+		{
+			"equally behind: who is ready now, then it fetches",
+			[]Report{
+				host("db1", "A:1-9", noFailover), host("db2", "A:1-7"),
+				host("db3", "A:1-7", priority(200), drain(20*time.Second)),
+			},
+			"db2 fetches A:8-9 from db1 | db1 | db1:nofailover db3:longer_drain",
+		},
+		{
 			"a drain of just the limit fits",
-			[]Report{host("db1", "A:1-9", priority(120), drain(limit)), host("db2", "A:1-9")},
+			[]Report{host("db1", "A:1-9", priority(120), drain(limit)), host("db2", "A:1-9", drain(limit-drainMargin))},
 			"db1 | db1 db2 | db2:lower_priority",
 		},
 		{
@@ -363,7 +398,10 @@ func TestChoose(t *testing.T) {
 }
 
 func TestChooseWithoutLimit(t *testing.T) {
-	reports := []Report{host("db1", "A:1-9", priority(120), drain(time.Hour)), host("db2", "A:1-9")}
+	// An hour is no worse than half a minute: both would lose against a host that is ready now.
+	reports := []Report{
+		host("db1", "A:1-9", priority(120), drain(time.Hour)), host("db2", "A:1-9", drain(time.Hour-drainMargin)),
+	}
 	if got := Choose("", reports, 0); got.Winner != "db1" {
 		t.Errorf("got %s", outcome(got))
 	}
@@ -401,7 +439,7 @@ func drawReports(t *rapid.T) []Report {
 			Priority: rapid.SampledFrom([]uint8{100, 100, 120}).Draw(t, "priority"),
 			Heard:    often("heard"), Eligible: often("eligible"), NoFailover: !often("nofailover"),
 			Received: draw("received"),
-			DrainETA: rapid.SampledFrom([]time.Duration{0, 0, time.Second, time.Minute}).Draw(t, "drain"),
+			DrainETA: rapid.SampledFrom([]time.Duration{0, 0, time.Second, 10 * time.Second, time.Minute}).Draw(t, "drain"),
 		}
 		if r.Executed = draw("executed"); !r.Received.Contains(r.Executed) {
 			r.Executed = r.Received
@@ -485,8 +523,11 @@ func TestChooseLaws(t *testing.T) {
 			better := r.DrainETA <= limit && w.DrainETA > limit
 			check(!better, "nobody equal would be ready in time where the winner is not")
 			if w.DrainETA <= limit && r.DrainETA <= limit && c.ServesAll {
-				check(w.Priority > r.Priority || w.Priority == r.Priority && w.DrainETA <= r.DrainETA ||
-					c.Refused[r.Node][0] == "cannot_serve_all", "priority, then drain")
+				purger := c.Refused[r.Node][0] == "cannot_serve_all"
+				check(w.DrainETA <= r.DrainETA+drainMargin || purger, "no priority is worth more than the margin")
+				check(r.DrainETA > w.DrainETA+drainMargin || w.Priority > r.Priority ||
+					w.Priority == r.Priority && w.DrainETA <= r.DrainETA ||
+					c.Refused[r.Node][0] == "longer_drain" || purger, "among the quick priority, then drain")
 			}
 		}
 	})

@@ -68,7 +68,7 @@ func (n *Node) promote(ctx context.Context, a election.Promote) election.Promote
 
 // fetch names the peer from which a promotion fetches what is missing here, if there is one.
 func (n *Node) fetch(in *promote.PromoteInput, node string) error {
-	if node == "" {
+	if forgone := n.forgone.Load(); node == "" || forgone != 0 && forgone == in.Term {
 		return nil
 	}
 	source, err := n.source(node, in.Term)

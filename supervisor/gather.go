@@ -168,7 +168,11 @@ func (n *Node) choose(ended election.GatherEnded, a election.Gather, answers map
 		ended.Code = election.Code(choice.Reason)
 	}
 	ended.Detail = describe(choice) + left
+	n.spares.Store(0)
 	if n.keeper != nil && ended.Winner == n.self.Name {
+		if ended.FetchFrom != "" && n.keeper.Spares(heard) {
+			n.spares.Store(a.Term)
+		}
 		if short := n.keeper.Incomplete(heard, choice); short != "" {
 			ended.Winner, ended.FetchFrom, ended.Code, ended.Detail = "", "", election.CodeIncomplete, short
 		}

@@ -77,6 +77,8 @@ type Node struct {
 	gathered     atomic.Uint64          // revision of the cluster record by which the last gather chose
 	sealedStart  atomic.Pointer[string] // server process that the last gather found to hold what it chose by
 	missing      atomic.Pointer[set]    // what the last gather found that this node has to fetch if it wins
+	spares       atomic.Uint64          // term for whose gather this node has won and need not fetch, 0 none
+	forgone      atomic.Uint64          // term for which it has tried to in vain, 0 none
 	restarting   atomic.Bool
 	upgrading    atomic.Bool
 	ending       atomic.Bool // stop or restart was ordered

@@ -9,7 +9,6 @@ import (
 	"highwater/configs"
 	"highwater/election"
 	"highwater/election/quorum"
-	"highwater/promote"
 	"highwater/supervisor/voter"
 	"highwater/supervisor/web"
 )
@@ -125,16 +124,4 @@ func (n *Node) establish(ctx context.Context, a election.Establish) {
 	n.voter.Establish(ctx, a.Term, move, fits, func(ctx context.Context, err error) {
 		n.post(ctx, election.EstablishEnded{Token: a.Token, Err: text(err)})
 	})
-}
-
-// prepare makes this server hold all that a promotion needs.
-func (n *Node) prepare(ctx context.Context, a election.Establish) error {
-	ctx, cancel := context.WithTimeout(ctx, n.config.Promote.Timeout)
-	defer cancel()
-	in := promote.PromoteInput{Term: a.Term, Start: *n.sealedStart.Load(), Check: func() error { return n.stillRight(ctx, a.Term) }}
-	if err := n.fetch(&in, a.FetchFrom); err != nil {
-		return err
-	}
-	_, err := n.server.Prepare(ctx, in)
-	return err
 }

@@ -25,6 +25,18 @@ func (k *Keeper) Bar(reports []promote.Report, heard map[string]peer.NodeStatus)
 // of; "" if it holds everything, or will when it has fetched what it misses. While a change is in
 // doubt both records must allow it.
 func (k *Keeper) Incomplete(heard map[string]peer.NodeStatus, choice promote.Choice) string {
+	return k.short(heard, choice.Missing, true)
+}
+
+// Spares reports whether this node holds everything that a client may have been told of without
+// what it misses of what was heard: nobody acknowledged that. An operator's leave to lose something
+// does not count: what can be fetched need not be lost.
+func (k *Keeper) Spares(heard map[string]peer.NodeStatus) bool {
+	return k.short(heard, gtid.Set{}, false) == ""
+}
+
+// short returns what this node lacks once it has fetched, "" for nothing.
+func (k *Keeper) short(heard map[string]peer.NodeStatus, fetched gtid.Set, accept bool) string {
 	in := promote.CompletenessInput{Candidate: k.config.Node}
 	flavor := k.flavor()
 	in.MaxAcks = maxAcks(flavor)
@@ -37,7 +49,7 @@ func (k *Keeper) Incomplete(heard map[string]peer.NodeStatus, choice promote.Cho
 			t.Local = s.Errant.BySource(s.ServerUUID)
 		}
 		if name == in.Candidate {
-			t.Received = t.Received.Union(choice.Missing)
+			t.Received = t.Received.Union(fetched)
 		}
 		in.Heard = append(in.Heard, t)
 	}
@@ -46,7 +58,10 @@ func (k *Keeper) Incomplete(heard map[string]peer.NodeStatus, choice promote.Cho
 		if err != nil {
 			return err.Error()
 		}
-		in.Term, in.Kept, in.Accepted = claims.term, claims.kept, claims.accepted
+		in.Term, in.Kept = claims.term, claims.kept
+		if in.Accepted = nil; accept {
+			in.Accepted = claims.accepted
+		}
 		in.LastSeen = gtid.Set{}
 		if p, heard := k.host.Peer(record.Primary); heard {
 			in.LastSeen = p.Executed.Union(p.Received)

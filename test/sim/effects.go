@@ -388,10 +388,14 @@ func (g *gathering) end() {
 		s.keeper.Bar(reports, heard)
 	}
 	choice := promote.Choose(s.host.name, reports, promoteTimeout)
-	s.missing = s.w.position(choice.Missing).Union(g.answers[s.host.name].status.received)
+	s.missing = s.w.position(s.w.set(g.answers[s.host.name].status.received).Union(choice.Missing))
 	ended.Winner, ended.FetchFrom = choice.Winner, choice.FetchFrom
 	if ended.Code == "" && choice.Winner == "" {
 		ended.Code = election.Code(choice.Reason)
+	}
+	s.spares = 0
+	if s.keeper != nil && ended.Winner == s.host.name && (s.keeper.Spares(heard) || s.w.cfg.Mutation == SpareAll) {
+		s.spares = g.action.Term
 	}
 	if s.keeper != nil && ended.Winner == s.host.name && s.w.cfg.Mutation != NoCompleteness {
 		if short := s.keeper.Incomplete(heard, choice); short != "" {

@@ -11,10 +11,14 @@ import (
 	"highwater/promote"
 )
 
+// spareFetch is the time in which it tries to fetch what may be left behind.
+const spareFetch = time.Second
+
 // prepare makes this server hold all that a promotion needs, before the term is committed.
 func (s *supervisor) prepare(a election.Establish) error {
 	ctx := s.within(s.background(), promoteTimeout)
 	srv := &s.host.server
+	tried := s.host.clock().Add(spareFetch)
 	for {
 		if err := s.keeping.sql(ctx); err != nil {
 			return err
@@ -29,6 +33,10 @@ func (s *supervisor) prepare(a election.Establish) error {
 			}
 		}
 		if srv.db.Logged().Contains(s.missing) {
+			return nil
+		}
+		if a.FetchFrom != "" && s.spares == a.Term && s.host.clock() > tried {
+			s.forgone = a.Term
 			return nil
 		}
 		s.w.running.sleep(20 * time.Millisecond)

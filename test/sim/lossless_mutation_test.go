@@ -25,6 +25,7 @@ func TestLosslessMutations(t *testing.T) {
 		{mutation: ShrinkEarly, script: leavesAtTheWrongMoment, want: told},
 		{mutation: RaiseEarly, script: grows, hosts: 5, want: told},
 		{mutation: LowerLate, script: shrinks, hosts: 5, want: told},
+		{mutation: SpareAll, script: tornTold, want: told},
 	}
 	for _, tt := range tests {
 		t.Run(strings.ReplaceAll(tt.mutation.String(), " ", "_"), func(t *testing.T) {

@@ -77,6 +77,60 @@ func halfAcknowledged(w *World) {
 	w.Run(6 * time.Second)
 }
 
+// torn fills the primary's disk when its binary log ends in what no replica has received and nobody can
+// read. Its server is back at once, with all of that.
+func torn(w *World) {
+	w.full(2)
+	one := w.hosts[0]
+	w.hosts[1].server.deaf, w.hosts[2].server.deaf = true, true
+	w.until(2*time.Second, func() bool {
+		return !w.hosts[1].server.received().Union(w.hosts[2].server.received()).Contains(one.server.db.Logged())
+	})
+	w.endsTorn()
+}
+
+// tornTold does so when the one replica that has received what clients were told of is gone.
+func tornTold(w *World) {
+	w.full(2)
+	w.hosts[2].server.deaf = true
+	w.tells(w.hosts[2])
+	w.hosts[1].server.kill()
+	w.endsTorn()
+	w.Run(2 * time.Second)
+}
+
+func (w *World) endsTorn() {
+	one := w.hosts[0]
+	one.server.torn = true
+	w.Inject(FillDisk, one, time.Minute)
+	one.server.kill()
+	one.server.start()
+	w.until(4*time.Second, func() bool { return w.record().Term > 1 })
+	w.hosts[1].server.deaf, w.hosts[2].server.deaf = false, false
+	w.until(time.Second, func() bool { return w.Primary() != "" })
+}
+
+// TestTornTail: what nobody acknowledged and nobody can read does not keep a successor waiting for
+// as long as a promotion may take.
+func TestTornTail(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(10) {
+		w := New(Config{Seed: seed + 1, Quorum: true, Lossless: true, KillServer: true, MariaDB: true})
+		w.Run(2 * firstStart)
+		torn(w)
+		primary := w.Primary()
+		w.Close()
+		if w.Err() != nil {
+			t.Fatal(w.Err())
+		}
+		if primary != "db2" && primary != "db3" {
+			t.Errorf("seed %d: %q is primary", seed+1, primary)
+		} else if s := w.host(primary).supervisor; s.forgone == 0 {
+			t.Errorf("seed %d: %s had nothing to fetch", seed+1, primary)
+		}
+	}
+}
+
 // leftBehind has a member of S leave whose supervisor is dead, and whose server goes on.
 func leftBehind(w *World) {
 	w.full(2)
@@ -261,6 +315,7 @@ func TestLosslessScripts(t *testing.T) {
 		"only_one_has_it": onlyOneHasIt, "relay_log_lost": relayLogLost, "half_acknowledged": halfAcknowledged, "left_behind": leftBehind,
 		"ghost": ghost, "cut_off": cutOff, "resumed": resumed, "healed": healed, "eager": eager,
 		"leaves_at_the_wrong_moment": leavesAtTheWrongMoment, "grows": grows, "shrinks": shrinks,
+		"torn": torn, "torn_told": tornTold,
 	} {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(max(1, 10/slower)) {

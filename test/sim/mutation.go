@@ -53,6 +53,7 @@ const (
 	ShrinkEarly
 	RaiseEarly
 	LowerLate
+	SpareAll // what cannot be fetched is left behind, whoever may have acknowledged it
 	mutations
 )
 
@@ -63,7 +64,7 @@ var mutationNames = [...]string{
 	"no promise", "no start promise", "any lease", "lease from answer", "follower lease", "keep right",
 	"send unstored",
 	"no seal", "no completeness", "restarted heard", "executed barrier", "kill without lock", "no locks",
-	"sigterm", "reset term", "grow late", "shrink early", "raise early", "lower late",
+	"sigterm", "reset term", "grow late", "shrink early", "raise early", "lower late", "spare all",
 }
 
 // String returns the mutation's name.

@@ -108,7 +108,7 @@ func (p *promotion) drain() {
 		return
 	}
 	srv.db.ApplyAll()
-	if p.action.FetchFrom != "" && p.s.w.cfg.Mutation != NoFetch {
+	if p.action.FetchFrom != "" && p.s.forgone != p.action.Term && p.s.w.cfg.Mutation != NoFetch {
 		p.next(5*time.Millisecond, 50*time.Millisecond, p.fetch)
 		return
 	}

@@ -30,6 +30,7 @@ type server struct {
 	booted    instant
 	deaf      bool          // what its source sends does not arrive
 	slow      time.Duration // the most that a statement takes in addition
+	torn      bool          // nobody can read what its binary log ends in
 	rebuilt   bool          // or about to be, and has not followed anybody since
 }
 
@@ -214,6 +215,9 @@ func (s *server) sendAck() {
 // fetch brings what another host's server has into this one, and acknowledges nothing of it. It reports whether that
 // worked.
 func (s *server) fetch(from *host) bool {
+	if from.server.torn {
+		return false
+	}
 	from.server.db.ApplyAll()
 	s.db.SetAcknowledge(false)
 	s.follow(from)

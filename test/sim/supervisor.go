@@ -53,6 +53,8 @@ type supervisor struct {
 	gathered    uint64
 	sealedStart string
 	missing     position
+	spares      uint64 // term for whose gather this host has won and need not fetch
+	forgone     uint64 // term for which it has tried to in vain
 
 	claims    map[uint64]bool // terms whose promotion ended well here, or adopted or resumed
 	primaryOf uint64          // term of the last claim of this process
