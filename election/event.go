@@ -81,7 +81,7 @@ const (
 // ServerExited says that the server process is gone.
 type ServerExited struct{}
 
-// ServerStarted says that a server process listens again.
+// ServerStarted says that a server process listens again, or that the one which does has been rebuilt.
 type ServerStarted struct{}
 
 // LinkChanged is the state of the election interface.

@@ -140,6 +140,9 @@ func (m *Machine) serverStarted(now Instant) {
 	if m.role == RoleLingering {
 		m.endLinger(now, CodeServerExited)
 	}
+	if m.role == RoleHeld {
+		m.follow.retryAt = 0 // it may have been rebuilt: the next verdict decides
+	}
 }
 
 // endLinger takes the VIP off; the node is a replica without a server.

@@ -32,13 +32,14 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 	if !n.rebuilding.CompareAndSwap(false, true) {
 		return control.CodeRefused, "rebuild refused: one is under way"
 	}
-	defer n.rebuilding.Store(false)
+	rebuilt := false
+	defer func() { n.endRebuild(ctx, rebuilt) }()
 	n.health.rebuild(true)
 	defer n.rejoin.clear()
 	result, err := n.server.Rebuild(ctx, donor, func(p promote.CloneProgress) {
 		progress(fmt.Sprintf("%s: %s", p.Stage, p.State))
 	})
-	n.health.again()
+	rebuilt = err == nil && !result.NeedsStart
 	switch {
 	case err != nil:
 		n.health.rebuild(false)
@@ -48,4 +49,14 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 	default:
 		return control.CodeDone, fmt.Sprintf("copied %s; the server follows it once it is up", view.Primary)
 	}
+}
+
+// endRebuild lets the server follow again. One that is rebuilt and runs does so at the next look: what was tried
+// meanwhile found it busy, and would be tried again seconds later.
+func (n *Node) endRebuild(ctx context.Context, rebuilt bool) {
+	n.rebuilding.Store(false)
+	if rebuilt {
+		n.post(ctx, election.ServerStarted{})
+	}
+	n.health.again()
 }

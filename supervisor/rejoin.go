@@ -254,7 +254,8 @@ func (r *rejoin) carryOut(ctx context.Context, o rejoinOrder) {
 	if !held || view.Primary != o.donor.Node || !n.rebuilding.CompareAndSwap(false, true) {
 		return // it is asked for again, if that is still so
 	}
-	defer n.rebuilding.Store(false)
+	rebuilt := false
+	defer func() { n.endRebuild(ctx, rebuilt) }()
 	record := func(code election.Code, detail string) {
 		n.recorder.record(n.loop.view.Load().Status, election.Record{Code: code, Term: o.donor.Term, Node: o.donor.Node, Detail: detail})
 	}
@@ -271,10 +272,10 @@ func (r *rejoin) carryOut(ctx context.Context, o rejoinOrder) {
 		outcome = rejoinNeedsStart
 		record(election.CodeRebuilt, "start the server now: nothing supervises it here; saved in "+result.Tail)
 	default:
+		rebuilt = true
 		record(election.CodeRebuilt, "saved in "+result.Tail)
 	}
 	r.end(outcome, text(err))
-	n.health.again()
 	n.publish()
 }
 

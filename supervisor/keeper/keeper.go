@@ -149,13 +149,12 @@ func (k *Keeper) turn(ctx context.Context) {
 	switch view.Role {
 	case election.RoleClaiming, election.RolePrimary:
 		if record.Primary == k.config.Node && record.Term >= view.Term {
-			k.note(record.Term)
+			k.note(k.startID(), record.Term)
 			k.lead(ctx, record)
 		}
 	case election.RoleReplica, election.RoleHeld:
 		k.drop()
 		k.setStalled(false)
-		k.note(0)
 		promised := view.Promised
 		if k.config.Mutations.IgnorePromise {
 			promised = 0
@@ -166,8 +165,7 @@ func (k *Keeper) turn(ctx context.Context) {
 
 // note remembers which run of the server is primary of a term, 0 for none: if it ends by a crash,
 // what it alone has was told to nobody.
-func (k *Keeper) note(led uint64) {
-	start := k.startID()
+func (k *Keeper) note(start string, led uint64) {
 	if start == "" || k.noted.start == start && k.noted.led == led {
 		return
 	}
@@ -176,6 +174,27 @@ func (k *Keeper) note(led uint64) {
 		return
 	}
 	k.noted.start, k.noted.led = start, led
+}
+
+// noteReplica remembers that the local server runs as no primary, before anything is done that only a
+// replica's may: such a one answers whoever writes to it at once. It asks the server which run it is,
+// since the last look may name one that a fence has killed, and that was primary to its end. It
+// returns false if the server, which answered then, does not now: nothing is known of it, and nothing
+// may be done to it.
+func (k *Keeper) noteReplica(ctx context.Context) bool {
+	start := k.startID()
+	if start == "" || k.noted.start == start && k.noted.led == 0 {
+		return true
+	}
+	ctx, cancel := k.host.Within(ctx, k.config.CheckTimeout)
+	defer cancel()
+	d, err := k.server.Durability(ctx)
+	if err != nil || d.StartID == "" {
+		k.config.Log.Debug("run.unread", "error", err)
+		return false
+	}
+	k.note(d.StartID, 0)
+	return true
 }
 
 // settle takes in the fate of a proposal.

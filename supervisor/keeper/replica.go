@@ -24,7 +24,7 @@ func (k *Keeper) obey(ctx context.Context, record election.ClusterRecord, promis
 	k.mu.Lock()
 	clear(k.admits)
 	k.mu.Unlock()
-	if k.host.Rebuilding() { // it follows nobody, and will be another process
+	if !k.noteReplica(ctx) || k.host.Rebuilding() { // while that lasts it follows nobody, and will be another process
 		k.say(election.Word{})
 		return
 	}
