@@ -36,7 +36,8 @@ type ClusterRecord struct {
 	Acks   int          `json:"acks,omitempty"`   // k: 1 to |S|, 0 if S is empty
 	Left   uint64       `json:"left,omitempty"`   // revision at which a node last left S
 	Alone  bool         `json:"alone,omitempty"`  // the primary acknowledges by itself (`when_alone: continue`)
-	// WentAlone: in one of the terms Since to Term the primary was alone, now or earlier.
+	// WentAlone: in one of the terms Since to Term the primary was alone, and S does not hold all that it told then, or
+	// what it told is not known ([ClusterRecord.Recover]).
 	WentAlone    bool        `json:"went_alone,omitempty"`
 	Kept         *KeptTerm   `json:"kept,omitempty"`
 	AcceptedLoss *Acceptance `json:"accepted_loss,omitempty"`
@@ -150,7 +151,7 @@ type Failover struct {
 	Kind   MoveKind `json:"kind"`
 	Reason string   `json:"reason,omitempty"`
 	Loss   bool     `json:"loss,omitempty"`  // an operator accepted the loss of acknowledged transactions
-	Alone  bool     `json:"alone,omitempty"` // From had gone alone
+	Alone  bool     `json:"alone,omitempty"` // From's WentAlone, then
 }
 
 // MoveKind is a way in which the role of primary moves.
@@ -218,7 +219,7 @@ func (r ClusterRecord) LedSince(node string) uint64 {
 
 // Untold returns nil if the record proves that nobody was told of the transactions which node
 // wrote as primary of term and its successors lack, given that node's server ended by a crash or
-// SIGKILL: its run of terms never went alone, and neither its end nor that of any term after
+// SIGKILL: it was not alone in the end, and neither its end nor that of any term after
 // it was one with accepted loss (docs/design.md §5). Otherwise the error says why not.
 func (r ClusterRecord) Untold(node string, term uint64) error {
 	if node == r.Primary {

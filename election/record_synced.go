@@ -118,6 +118,9 @@ func (r ClusterRecord) Shrink(node string, barrier ...SyncedNode) (ClusterRecord
 //
 // Order: MySQL; barrier; commit. From ∅: make impossible; MySQL; barrier; commit; then let the
 // members acknowledge.
+//
+// That the primary was alone is forgotten then: all that it told anybody alone lies before that
+// barrier in its log, so S holds it.
 func (r ClusterRecord) Raise(acks int, barrier ...SyncedNode) (ClusterRecord, error) {
 	const name = "raise k"
 	switch {
@@ -147,7 +150,7 @@ func (r ClusterRecord) Raise(acks int, barrier ...SyncedNode) (ClusterRecord, er
 	if err != nil {
 		return ClusterRecord{}, err
 	}
-	n.Synced, n.Acks, n.Alone, n.Kept = synced, acks, false, nil
+	n.Synced, n.Acks, n.Alone, n.WentAlone, n.Kept = synced, acks, false, r.WentAlone && !r.Alone, nil
 	return n.checked(name)
 }
 

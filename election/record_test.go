@@ -205,8 +205,12 @@ func TestSyncedTransitions(t *testing.T) {
 	if !alone.Alone || !alone.WentAlone || must(t)(alone.Raise(1, marks("db2@b")...)).Alone {
 		t.Error("alone is not until k is raised")
 	}
-	if !must(t)(alone.Raise(1, marks("db2@b")...)).WentAlone {
-		t.Error("that the term went alone is forgotten")
+	// The new S has passed a barrier behind all that was told alone. Of what was told under a record that nobody has, nothing is known.
+	if must(t)(alone.Raise(1, marks("db2@b")...)).WentAlone {
+		t.Error("that the primary was alone is remembered after S has all that it told")
+	}
+	if recovered := must(t)(synced(t, "db2@b db3@c", 1).Recover("db1")); !must(t)(recovered.Raise(2, marks("db2@b db3@c")...)).WentAlone {
+		t.Error("raising k between others has the record forget that it was recovered")
 	}
 }
 
@@ -342,8 +346,14 @@ func TestUntold(t *testing.T) {
 	wantRefusal(t, clean.Untold("db3", 2), RefusedUnknown)
 	wantRefusal(t, clean.Untold("db1", 4), RefusedUnknown)
 
-	alone := must(t)(must(t)(synced(t, "db2@b", 1).GoAlone()).Raise(1, marks("db2@b")...))
+	alone := must(t)(synced(t, "db2@b", 1).GoAlone())
 	wantRefusal(t, must(t)(alone.BeginTerm(4, "db2", move)).Untold("db1", 1), RefusedAlone)
+	// What it told alone S has, once that has left ∅ again; until it goes alone anew.
+	back := must(t)(alone.Raise(1, marks("db2@b")...))
+	if err := must(t)(back.BeginTerm(4, "db2", move)).Untold("db1", 1); err != nil {
+		t.Errorf("alone, and no more: %v", err)
+	}
+	wantRefusal(t, must(t)(must(t)(back.GoAlone()).BeginTerm(4, "db2", move)).Untold("db1", 1), RefusedAlone)
 
 	lossy := must(t)(must(t)(synced(t, "db2@b", 1).AcceptLoss(Acceptance{By: "op"})).BeginTerm(4, "db2", move))
 	wantRefusal(t, lossy.Untold("db1", 1), RefusedLoss)

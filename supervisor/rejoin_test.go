@@ -73,6 +73,17 @@ func TestRejoinDecision(t *testing.T) {
 			}, election.CodeRejoinUnproved, "alone",
 		},
 		{
+			"was alone, and is not", func(e *evidence) {
+				e.Record = recordAfter(t, func(r election.ClusterRecord) (election.ClusterRecord, error) {
+					r, err := r.GoAlone()
+					if err != nil {
+						return r, err
+					}
+					return r.Raise(1, election.SyncedNode{Node: "db2", Start: "b"})
+				})
+			}, election.CodeRebuilding, "",
+		},
+		{
 			"left with accepted loss", func(e *evidence) {
 				e.Record = recordAfter(t, func(r election.ClusterRecord) (election.ClusterRecord, error) {
 					return r.AcceptLoss(election.Acceptance{By: "op"})
