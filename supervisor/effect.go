@@ -268,14 +268,24 @@ func (n *Node) newerSets(ctx context.Context, node string) (executed, purged set
 	if !ok || ctx.Err() != nil {
 		return set{}, set{}, fmt.Errorf("hear of %s: %w", node, ctx.Err())
 	}
+	if h.ServerStartID == "" {
+		return set{}, set{}, fmt.Errorf("hear of %s: %w", node, errUnread)
+	}
 	return h.Executed, h.Purged, nil
 }
+
+// errUnread is why nobody is compared with a node whose process has just begun: its empty sets are no news, and all that
+// others have would look like theirs alone.
+var errUnread = errors.New("its supervisor has not looked at its server yet")
 
 // source describes another node's server from its newest status.
 func (n *Node) source(node string, term uint64) (promote.Source, error) {
 	h, ok, _ := n.cluster.of(node)
 	if !ok {
 		return promote.Source{}, fmt.Errorf("nothing was heard of %s", node)
+	}
+	if h.ServerStartID == "" {
+		return promote.Source{}, fmt.Errorf("compare with %s: %w", node, errUnread)
 	}
 	host, port := n.cluster.server(node)
 	return promote.Source{

@@ -35,7 +35,7 @@ func TestFetchWhatWasChosenBy(t *testing.T) {
 	n := &Node{config: &configs.Config{}, cluster: newCluster(nodes, &nodes[0], 3306), keeper: &keeper.Keeper{}}
 	missing := mustParse(t, "A:9")
 	n.missing.Store(&missing)
-	n.cluster.take(peer.NodeStatus{Node: "db2", ServerUUID: otherUUID, Executed: mustParse(t, "A:1-8")}, boottime())
+	n.cluster.take(peer.NodeStatus{Node: "db2", ServerStartID: "db2/1", ServerUUID: otherUUID, Executed: mustParse(t, "A:1-8")}, boottime())
 	var in promote.PromoteInput
 	if err := n.fetch(&in, "db2"); err != nil {
 		t.Fatal(err)

@@ -74,7 +74,7 @@ func TestForgoneFetch(t *testing.T) {
 	n := &Node{config: &configs.Config{}, cluster: newCluster(nodes, &nodes[0], 3306), keeper: &keeper.Keeper{}}
 	missing := mustParse(t, "A:9")
 	n.missing.Store(&missing)
-	n.cluster.take(peer.NodeStatus{Node: "db2", ServerUUID: otherUUID, Executed: mustParse(t, "A:1-9")}, boottime())
+	n.cluster.take(peer.NodeStatus{Node: "db2", ServerStartID: "db2/1", ServerUUID: otherUUID, Executed: mustParse(t, "A:1-9")}, boottime())
 	n.forgone.Store(5)
 	for term, want := range map[uint64]bool{5: false, 6: true} {
 		in := promote.PromoteInput{Term: term}

@@ -54,11 +54,14 @@ func (s *supervisor) followLossless(step func() error, primary string, term uint
 		return errWritable
 	}
 	known, heard := s.heard[primary]
-	if !heard {
-		return errors.New("nothing was heard")
+	if !heard || known.node == nil || known.node.ServerStartID == "" {
+		return errors.New("nothing was heard of its server")
 	}
 	if g := s.beyond(srv.executed(), known); !g.empty() {
 		return errantError{g}
+	}
+	if !srv.received().Contains(source.server.db.Purged()) {
+		return errors.New("the source has purged what this server lacks")
 	}
 	s.host.joined, s.host.joinedTo = term, primary
 	if srv.source() == source && srv.receiving() && (acks == acksAsSet || srv.db.Acknowledges()) {

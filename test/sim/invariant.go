@@ -123,6 +123,7 @@ func (w *World) Settled() error {
 		}
 		switch {
 		case h.server.rebuilt && !w.resting:
+		case h.leftBehind(p): // somebody has to copy the primary to it
 		case h.vip:
 			return fmt.Errorf("%s has the VIP beside %s", h.name, name)
 		case !h.server.readOnly():
@@ -140,11 +141,16 @@ func (w *World) Settled() error {
 	return nil
 }
 
+// leftBehind reports whether the primary, which was rebuilt before, has purged what the host lacks.
+func (h *host) leftBehind(primary *host) bool {
+	return h.server.readOnly() && !h.vip && !h.server.received().Contains(primary.server.db.Purged())
+}
+
 // healthy counts the hosts that could acknowledge the primary's commits.
 func (w *World) healthy() int {
 	n := 0
 	for _, h := range w.hosts {
-		if s := h.supervisor; s != nil && s.machine.Status().Role == election.RoleReplica && !h.server.broken {
+		if s := h.supervisor; s != nil && s.machine.Status().Role == election.RoleReplica && !h.server.broken && !h.leftBehind(w.host(w.Primary())) {
 			n++
 		}
 	}

@@ -291,6 +291,9 @@ func (s *Server) Executed() Set {
 // Committed is what its clients see.
 func (s *Server) Committed() Set { return s.executed }
 
+// Purged is what is not in its binary log any more, and nobody can get from it.
+func (s *Server) Purged() Set { return s.purged }
+
 // Logged is what its binary log has, with what waits.
 func (s *Server) Logged() Set { return s.logged }
 
