@@ -12,7 +12,6 @@ FLAVOR ?= mysql
 DURABILITY ?= best-effort
 AUTHORITY ?= $(if $(filter lossless,$(DURABILITY)),quorum,vrrp)
 SEMISYNC ?= true
-DURABILITY ?= best-effort
 T ?= 10m
 SEED ?= 0
 N ?= 5000

@@ -29,6 +29,11 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 	if err != nil {
 		return control.CodeRefused, fmt.Sprintf("rebuild refused: %v", err)
 	}
+	if n.keeper != nil {
+		if refused := mayCopy(n.self.Name, n.voter.Record()); refused != "" {
+			return control.CodeRefused, "rebuild refused: " + refused
+		}
+	}
 	if !n.rebuilding.CompareAndSwap(false, true) {
 		return control.CodeRefused, "rebuild refused: one is under way"
 	}
@@ -48,6 +53,19 @@ func (n *Node) orderRebuild(ctx context.Context, progress func(string)) (code in
 		return control.CodeDone, fmt.Sprintf("copied %s; start the server now: nothing supervises it here", view.Primary)
 	default:
 		return control.CodeDone, fmt.Sprintf("copied %s; the server follows it once it is up", view.Primary)
+	}
+}
+
+// mayCopy says why this node cannot copy the primary now: its commits would wait for this one, and the copy for them.
+func mayCopy(node string, r election.ClusterRecord) string {
+	switch {
+	case (evidence{Node: node, Record: r}).acknowledged():
+		return ""
+	case r.IsSynced(node):
+		return fmt.Sprintf("nobody but this node acknowledges the commits of %s: bring another replica back first", r.Primary)
+	default:
+		return fmt.Sprintf("nobody acknowledges the commits of %s, and a copy waits for them: bring another replica back first, "+
+			"or let it go alone (durability.when_alone: continue)", r.Primary)
 	}
 }
 

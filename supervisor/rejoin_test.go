@@ -131,3 +131,24 @@ func TestRejoinWaitsForAcknowledgements(t *testing.T) {
 		}
 	}
 }
+
+// A copy that would wait for a commit which waits for this node is refused before it drops anything.
+func TestMayCopy(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		record election.ClusterRecord
+		want   string
+	}{
+		{"another acknowledges", election.ClusterRecord{Primary: "db1", Synced: []election.SyncedNode{{Node: "db2"}, {Node: "db3"}}}, ""},
+		{"held, another acknowledges", election.ClusterRecord{Primary: "db1", Synced: []election.SyncedNode{{Node: "db3"}}}, ""},
+		{"the only one", election.ClusterRecord{Primary: "db1", Synced: []election.SyncedNode{{Node: "db2"}}}, "nobody but this node"},
+		{"nobody", election.ClusterRecord{Primary: "db1"}, "nobody acknowledges"},
+		{"alone", election.ClusterRecord{Primary: "db1", Alone: true}, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := mayCopy("db2", tt.record); got != tt.want && (tt.want == "" || !strings.HasPrefix(got, tt.want)) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}

@@ -79,7 +79,7 @@ func cmdFailover(ctx context.Context, e *env, args []string) error {
 		return order(ctx, e, *path, name, nil)
 	}
 	if !*loss {
-		fmt.Fprintln(e.stdout, "With durability: best-effort, transactions that only missing hosts hold will be lost.")
+		fmt.Fprintln(e.stdout, "With durability: lossless this is refused rather than lose what was acknowledged. With best-effort, transactions that\nonly missing hosts hold will be lost.")
 	}
 	if err := confirm(e, word); err != nil {
 		return err
@@ -92,7 +92,7 @@ func confirm(e *env, word string) error {
 	fmt.Fprintf(e.stdout, "Type %q to go on: ", word)
 	line, err := bufio.NewReader(e.stdin).ReadString('\n')
 	if strings.TrimSpace(line) != word {
-		return failf(exitRefused, "not confirmed")
+		return failf(exitRefused, "not confirmed (--yes goes on without asking)")
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
