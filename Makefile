@@ -55,8 +55,9 @@ unit: ## all tests with the race detector; one that cannot run is a failure
 	GO=$(GO) test/run.sh $$($(GO) list ./... | grep -v /test/e2e)
 	GO=$(GO) test/run.sh ./test/e2e
 
-sim: ## N=5000 simulated clusters of a minute or more, broken at random (SEED=n plays one of them and shows it)
-	$(GO) test ./test/sim -run '^TestCampaign$$' -count=1 -timeout 0 -v -sim.campaign=$(N) $(if $(filter-out 0,$(SEED)),-sim.seed=$(SEED))
+sim: ## each rule switched off in simulated clusters, and N=5000 more, broken at random (SEED=n plays one of these and shows it)
+	$(GO) test ./test/sim -run '$(if $(filter-out 0,$(SEED)),^TestCampaign$$,Mutations|^TestCampaign$$)' -count=1 -timeout 0 -v \
+		-sim.campaign=$(N) $(if $(filter-out 0,$(SEED)),-sim.seed=$(SEED))
 
 # Go's fuzzer may end with "context deadline exceeded" when its time runs out in the middle of
 # an input; only that, without a failing input, passes.

@@ -10,6 +10,7 @@ import (
 
 // TestLosslessMutations is the test of the test where nothing acknowledged may be lost.
 func TestLosslessMutations(t *testing.T) {
+	notWithRace(t)
 	const enough = 400
 	told := []string{"was told of", "were told of"}
 	tests := []mutationTest{

@@ -11,6 +11,7 @@ import (
 // TestMutations is the test of the test: with one rule switched off, some invariant must
 // break, and it must be the one that the rule is for.
 func TestMutations(t *testing.T) {
+	notWithRace(t)
 	t.Parallel()
 	const enough = 1500
 	tests := []mutationTest{

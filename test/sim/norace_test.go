@@ -4,4 +4,8 @@
 
 package sim
 
+import "testing"
+
 const slower = 1
+
+func notWithRace(*testing.T) {}

@@ -11,6 +11,7 @@ import (
 
 // TestQuorumMutations is the test of the test with a quorum.
 func TestQuorumMutations(t *testing.T) {
+	notWithRace(t)
 	const enough = 800
 	cuts := []Fault{Isolate, Deafen, Mute, Split, Scramble}
 	tests := []mutationTest{
