@@ -27,11 +27,12 @@ func (w *World) hearable(candidate *host, expect []string) position {
 	if w.loss > 0 || w.delay > 5*time.Millisecond || w.parted {
 		return all
 	}
+	promised := candidate.supervisor.machine.Status().Promised
 	for _, name := range expect {
 		h := w.host(name)
 		p := h.supervisor
-		if p != nil && !p.stopped() && !w.older(h) && h.promised <= candidate.supervisor.machine.Status().Promised && h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) &&
-			p.machine.Status().Term < candidate.supervisor.machine.Status().Promised && p.verdict.alive && p.verdict.errant.empty() {
+		if p != nil && !p.stopped() && !w.older(h) && h.promised <= promised && p.machine.Status().Term < promised &&
+			h.server.answers() && h.server.readOnly() && w.reaches(h, candidate) && p.verdict.alive && p.verdict.errant.empty() {
 			all = all.Union(h.server.executed())
 		}
 	}
@@ -117,12 +118,7 @@ func (p *promotion) drain() {
 
 func (p *promotion) fetch() {
 	from := p.s.w.host(p.action.FetchFrom)
-	if !from.server.answers() || !p.s.w.reaches(from, p.s.host) || !p.s.w.reaches(p.s.host, from) {
-		p.next(10*time.Millisecond, 50*time.Millisecond, p.fetch)
-		return
-	}
-	srv := &p.s.host.server
-	if !srv.fetch(from) {
+	if !from.server.answers() || !p.s.w.reaches(from, p.s.host) || !p.s.w.reaches(p.s.host, from) || !p.s.host.server.fetch(from) {
 		p.next(10*time.Millisecond, 50*time.Millisecond, p.fetch)
 		return
 	}
@@ -222,45 +218,42 @@ func (s *supervisor) demote(a election.Demote) {
 		d = s.w.between(100*time.Millisecond, 800*time.Millisecond)
 	}
 	process := srv.process()
+	// enforce ends a server that has not obeyed when the fence's time is over.
+	enforce := func(obeyed func() bool) {
+		s.after(fenceTimeout-d, func() {
+			ended := election.DemoteEnded{Token: a.Token}
+			switch {
+			case obeyed():
+			case s.w.cfg.KillServer:
+				srv.enforce()
+				ended.Killed = true
+			default:
+				ended.Err = "the server did not become read-only"
+			}
+			s.lookSoon()
+			s.post(ended)
+		})
+	}
 	s.after(d, func() {
-		ended := election.DemoteEnded{Token: a.Token}
 		switch {
 		case s.w.cfg.Mutation == NoDemote:
 		case !srv.up() || srv.process() != process:
 		case srv.hung:
-			s.after(fenceTimeout-d, func() {
-				switch {
-				case srv.answers():
+			enforce(func() bool {
+				if srv.answers() {
 					srv.db.SetReadOnly(true)
-				case s.w.cfg.KillServer:
-					srv.enforce()
-					ended.Killed = true
-				default:
-					ended.Err = "the server did not become read-only"
 				}
-				s.lookSoon()
-				s.post(ended)
+				return srv.answers()
 			})
 			return
 		case srv.db.SetReadOnly(true): // commits wait for an acknowledgement
-			s.after(max(0, fenceTimeout-d), func() {
-				switch {
-				case !srv.up() || srv.process() != process || srv.readOnly():
-				case s.w.cfg.KillServer:
-					srv.enforce()
-					ended.Killed = true
-				default:
-					ended.Err = "the server did not become read-only"
-				}
-				s.lookSoon()
-				s.post(ended)
-			})
+			enforce(func() bool { return !srv.up() || srv.process() != process || srv.readOnly() })
 			return
 		default:
 			srv.blocked = false // its waiting clients are killed
 		}
 		s.lookSoon()
-		s.post(ended)
+		s.post(election.DemoteEnded{Token: a.Token})
 	})
 }
 
