@@ -5,7 +5,6 @@ package raftlog
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io/fs"
 	"os"
@@ -15,7 +14,6 @@ import (
 const (
 	logName    = "raft.db"
 	markerName = "raft.id"
-	newSuffix  = ".new" // what a crash may leave half written
 )
 
 // markerDocument is the content of the marker. The checksum is CRC-32C of Log as it is written here.
@@ -63,37 +61,5 @@ func writeMarker(dir string, id named) error {
 	if err != nil {
 		return at(path, err)
 	}
-	f, err := os.OpenFile(path+newSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return at(path, err)
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = publish(path)
-	}
-	return at(path, err)
-}
-
-// publish gives a file that is on the disk its name there.
-func publish(path string) error {
-	if err := os.Rename(path+newSuffix, path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
+	return at(path, WriteFile(path, append(text, '\n')))
 }

@@ -116,7 +116,7 @@ func (l *Log) open(dir string, id Identity) (Restored, error) {
 		return Restored{}, refuse(ReasonLost, filepath.Join(dir, markerName), "missing, and %s is in use", logName)
 	case marker == nil:
 		// The first start was cut short, here or in a process before. The directory's own name must last as long as the marker.
-		if err := errors.Join(syncDir(dir), syncDir(filepath.Dir(dir))); err != nil {
+		if err := errors.Join(SyncDir(dir), SyncDir(filepath.Dir(dir))); err != nil {
 			return Restored{}, at(dir, err)
 		}
 		if err := writeMarker(dir, *c.identity); err != nil {

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"highwater/supervisor/raftlog"
 )
 
 // endName is a file in state_dir that says of which log nothing more is to be made.
@@ -44,33 +46,9 @@ func readEnd(dir string) (end, error) {
 
 // writeEnd returns after it is on the disk.
 func writeEnd(dir string, e end) error {
-	path := filepath.Join(dir, endName)
 	text, err := json.Marshal(e)
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
-	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
-		return err
-	}
-	return syncDir(dir)
-}
-
-// syncDir makes names in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return raftlog.WriteFile(filepath.Join(dir, endName), append(text, '\n'))
 }

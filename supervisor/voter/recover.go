@@ -127,7 +127,7 @@ func (r *Recovery) Begin(at time.Time) (old string, err error) {
 	if err := os.Rename(fresh, old); err != nil {
 		old = fresh // the new cluster has begun all the same
 	}
-	return old, syncDir(r.dir)
+	return old, raftlog.SyncDir(r.dir)
 }
 
 func (r *Recovery) write(dir string) (err error) {
