@@ -8,8 +8,16 @@ import (
 	"time"
 
 	"highwater/election"
+	"highwater/mysqlcheck/gtid"
 	"highwater/promote"
 )
+
+// Opening is how a term began.
+type Opening struct {
+	Term  uint64
+	Start string   // server process
+	Set   gtid.Set // what it held when writes opened
+}
 
 // wordPatience is how long a promotion waits for the word of replicas that have sealed.
 const wordPatience = 30 * time.Millisecond
